@@ -12,3 +12,11 @@ build: ## Build the function into _output/.
 .PHONY: render
 render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQUIRED=, COMPOSITION=).
 	@hack/render
+
+.PHONY: generate
+generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference pages from the API types.
+	@hack/generate
+
+.PHONY: check-generated
+check-generated: ## Fail if a generated file is not up to date.
+	@hack/generate --check
