@@ -1,0 +1,23 @@
+package fn
+
+import corev1 "k8s.io/api/core/v1"
+
+// accountWebhook tells the account portal of the tenant.
+func accountWebhook(t *tenancy) jobSpec {
+	return jobSpec{
+		effect:    effectAccountWebhook,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		pod:       t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.provisioned"))),
+	}
+}
+
+// accountEnv tells an effect what to tell the portal, and how.
+func (t *tenancy) accountEnv(event string) []corev1.EnvVar {
+	a := t.platform.Account
+	return []corev1.EnvVar{
+		{Name: "ACCOUNT_WEBHOOK_URL", Value: a.WebhookURL},
+		secretEnv("ACCOUNT_WEBHOOK_SECRET", a.SigningSecret),
+		{Name: "ACCOUNT_EVENT", Value: event},
+	}
+}

@@ -1,0 +1,101 @@
+package fn
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/plana-pulse/function-planaclient/input/v1beta1"
+)
+
+// startingDeadline is how late a backup may start, after an outage of the
+// control plane. Without one, a CronJob that misses 100 runs never runs again.
+const startingDeadline = 2 * time.Hour
+
+// scratchPath is where restic keeps its cache.
+const scratchPath = "/scratch"
+
+// backup composes the CronJob that backs the tenant up every night.
+func backup(t *tenancy) (composed, outcome) {
+	b := t.platform.Backup
+	job := t.jobTemplate("backup", b.Deadline.Duration, t.backupPod("backup"))
+	c := &batchv1.CronJob{
+		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob"},
+		ObjectMeta: t.objectMeta(b.Namespace, "backup-"+t.client.GetName(), "backup"),
+		Spec: batchv1.CronJobSpec{
+			Schedule: t.backupSchedule(),
+			TimeZone: ptr.To(b.Window.TimeZone),
+			// Two backups of one tenant would wait for the same repository.
+			ConcurrencyPolicy:          batchv1.ForbidConcurrent,
+			StartingDeadlineSeconds:    ptr.To(int64(startingDeadline.Seconds())),
+			SuccessfulJobsHistoryLimit: ptr.To[int32](1),
+			FailedJobsHistoryLimit:     ptr.To[int32](1),
+			JobTemplate: batchv1.JobTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: t.labels("backup")},
+				Spec:       job,
+			},
+		},
+	}
+
+	what := composed{object: c}
+	observed := t.observed.backup
+	switch {
+	case observed == nil:
+		return what, settling(reasonCreating, "CronJob %s/%s is being created", c.GetNamespace(), c.GetName())
+	case lastBackupFailed(observed):
+		return what, outcome{ailing, reasonLastBackupFailed, fmt.Sprintf(
+			"the backup of %s failed. Read why: kubectl -n %s logs --selector %s=%s,app.kubernetes.io/component=backup --tail=-1. Then run it again: kubectl -n %s create job --from=cronjob/%s %s-now",
+			observed.Status.LastScheduleTime.UTC().Format(time.RFC3339), c.GetNamespace(), labelTenant, t.client.GetName(), c.GetNamespace(), c.GetName(), c.GetName())}
+	default:
+		return what, outcome{done, reasonAvailable, "backed up every night by CronJob " + c.GetNamespace() + "/" + c.GetName()}
+	}
+}
+
+// backupPod returns a pod that backs the tenant up.
+func (t *tenancy) backupPod(effect string) corev1.PodSpec {
+	b := t.platform.Backup
+	env := []corev1.EnvVar{
+		{Name: "RESTIC_REPOSITORY", Value: t.backupRepository()},
+		secretEnv("RESTIC_PASSWORD", b.RepositorySecret),
+		secretEnv("AWS_ACCESS_KEY_ID", v1beta1.SecretKey{Name: b.StorageSecret, Key: "access-key"}),
+		secretEnv("AWS_SECRET_ACCESS_KEY", v1beta1.SecretKey{Name: b.StorageSecret, Key: "secret-key"}),
+		{Name: "AWS_DEFAULT_REGION", Value: b.Region},
+		{Name: "RESTIC_CACHE_DIR", Value: scratchPath},
+		{Name: "BACKUP_RETENTION_DAYS", Value: fmt.Sprint(t.tier.RetentionDays)},
+	}
+	c := t.container(effect, t.postgresEnv(), filestoreEnv(), env)
+	c.Resources = requirements(b.Resources)
+	return t.pod(c,
+		withClaim("filestore", t.version.BackupFilestoreClaim, filestoreRoot, true),
+		withScratch("scratch", scratchPath),
+	)
+}
+
+// backupRepository is the tenant's own: one that is locked, damaged or leaked is
+// then one tenant's.
+func (t *tenancy) backupRepository() string {
+	return fmt.Sprintf("%s/%s-%d", t.platform.Backup.Repository, t.client.Spec.Subdomain, t.client.Spec.ProjectID)
+}
+
+// backupSchedule spreads tenants evenly over the nightly window, each at a time
+// of its own that never changes by itself.
+func (t *tenancy) backupSchedule() string {
+	w := t.platform.Backup.Window
+	start, err := time.Parse("15:04", w.Start)
+	if err != nil {
+		// A validated Platform has none but good ones.
+		start = time.Time{}
+	}
+
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(t.client.Spec.Subdomain)) // A hash never fails.
+	offset := time.Duration(h.Sum64()%uint64(w.Length.Minutes())) * time.Minute
+
+	at := start.Add(offset)
+	return fmt.Sprintf("%d %d * * *", at.Minute(), at.Hour())
+}

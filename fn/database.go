@@ -1,0 +1,179 @@
+package fn
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	xpv2 "github.com/crossplane/crossplane-runtime/v2/apis/common/v2"
+)
+
+const (
+	annotationExternalName = "crossplane.io/external-name"
+
+	// annotationCreateSucceeded is what a provider leaves on an object once it
+	// has itself created what the object stands for.
+	annotationCreateSucceeded = "crossplane.io/external-create-succeeded"
+)
+
+// What provider-sql may do to a database.
+var (
+	// mayCreate a database, or look at one that exists already. Under the
+	// default policies provider-sql would adopt that one without a word, and
+	// drop it with the tenant.
+	mayCreate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionCreate, xpv1.ManagementActionLateInitialize}
+
+	// mayOnlyLook at what is there.
+	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}
+
+	// mayDoAll, dropping it included.
+	mayDoAll = xpv1.ManagementPolicies{xpv1.ManagementActionAll}
+)
+
+// database composes the tenant's database.
+func database(t *tenancy) (composed, outcome) {
+	observed := t.observed.database
+	if observed == nil && t.template.undecided != "" {
+		return composed{}, outcome{waiting, reasonTemplateNotReady, t.template.undecided}
+	}
+
+	db := &sqlv1alpha1.Database{
+		TypeMeta:   metav1.TypeMeta{APIVersion: sqlv1alpha1.SchemeGroupVersion.String(), Kind: sqlv1alpha1.DatabaseKind},
+		ObjectMeta: t.objectMeta(t.platform.Postgres.Namespace, t.client.GetName(), "database"),
+		Spec: sqlv1alpha1.DatabaseSpec{
+			ManagedResourceSpec: xpv2.ManagedResourceSpec{
+				ProviderConfigReference: &xpv1.ProviderConfigReference{
+					Kind: sqlv1alpha1.ClusterProviderConfigKind,
+					Name: t.platform.Postgres.ClusterProviderConfig,
+				},
+				ManagementPolicies: t.databasePolicies(),
+			},
+		},
+	}
+	db.SetAnnotations(map[string]string{annotationExternalName: t.database})
+
+	params := &db.Spec.ForProvider
+	if t.template.database != "" {
+		params.Template = ptr.To(t.template.database)
+	}
+	if observed != nil {
+		// Neither has a meaning once the database exists, and the strategy is
+		// immutable.
+		params.Template = observed.Spec.ForProvider.Template
+		params.Strategy = observed.Spec.ForProvider.Strategy
+	}
+	if t.done(effectTenantPrepare) {
+		params.Owner = ptr.To(t.platform.Postgres.OdooRole)
+	}
+
+	return composed{object: db}, t.databaseOutcome()
+}
+
+// ownsDatabase tells whether the observed database is proven to be this
+// tenant's: because provider-sql created it for this very object, or because a
+// person said that it is to be adopted. Only then may anything write to it.
+func (t *tenancy) ownsDatabase() bool {
+	db := t.observed.database
+	switch {
+	case db == nil:
+		return false
+	case db.GetAnnotations()[annotationCreateSucceeded] != "":
+		return true
+	// Proven before. An annotation that somebody takes off doesn't turn a
+	// customer's database into a stranger's.
+	case db.GetUID() != "" && string(db.GetUID()) == t.client.Status.DatabaseUID:
+		return true
+	default:
+		return t.client.Spec.Database.Adopt && available(db)
+	}
+}
+
+// lostDatabase tells whether the tenant once had a database, prepared and
+// published, that can't be found. To create another in its place would give a
+// customer an empty workspace, and hide that the real one is gone.
+func (t *tenancy) lostDatabase() bool {
+	return t.done(effectTenantPrepare) && !t.ownsDatabase() && !available(t.observed.database)
+}
+
+// databasePolicies returns what provider-sql may do to the database.
+func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
+	switch {
+	case t.ownsDatabase():
+		return mayDoAll
+	case t.done(effectTenantPrepare):
+		return mayOnlyLook
+	default:
+		return mayCreate
+	}
+}
+
+// databaseOutcome tells how the database stands.
+func (t *tenancy) databaseOutcome() outcome {
+	db, name, namespace := t.observed.database, t.client.GetName(), t.platform.Postgres.Namespace
+
+	switch {
+	case t.lostDatabase():
+		return failure(reasonDatabaseLost, "database %s was in service and can't be found; nothing is created in its place. "+
+			"If it is only the Database object that went, or once you have restored the database from its backup, take it back: "+
+			"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"database\":{\"adopt\":true}}}'", t.database, name)
+
+	case db == nil && t.template.database == "":
+		return settling(reasonCreating, "database %s is being created, empty: there is no template %s", t.database, t.template.object)
+
+	case db == nil:
+		return settling(reasonCreating, "database %s is being cloned from %s", t.database, t.template.database)
+
+	case db.GetDeletionTimestamp() != nil:
+		return failure(reasonDatabaseLost, "Database %s/%s is being deleted by somebody else, and database %s with it", namespace, db.GetName(), t.database)
+
+	case !available(db):
+		return settling(reasonCreating, "database %s isn't available yet: %s", t.database, whyUnsynced(db))
+
+	case !t.ownsDatabase():
+		return failure(reasonNameCollision, "database %s existed before this tenant did, and is left alone. "+
+			"If it belongs to somebody else, delete this PLANAClient and choose another subdomain: kubectl delete planaclient %s. "+
+			"If it is this tenant's, adopt it: kubectl patch planaclient %s --type merge -p '{\"spec\":{\"database\":{\"adopt\":true}}}'",
+			t.database, name, name)
+
+	case !synced(db):
+		return settling(reasonUpdating, "database %s is being updated: %s", t.database, whyUnsynced(db))
+
+	default:
+		return outcome{done, reasonAvailable, "database " + t.database + " is available"}
+	}
+}
+
+// publish waits for the database to be Odoo's. The step before it, by being
+// done, is what makes the database step ask for that.
+func publish(t *tenancy) (composed, outcome) {
+	role := t.platform.Postgres.OdooRole
+	db := t.observed.database
+	if db == nil || ptr.Deref(db.Spec.ForProvider.Owner, "") != role || !synced(db) {
+		return composed{}, settling(reasonPublishing, "database %s is being handed over to role %s", t.database, role)
+	}
+	return composed{}, outcome{done, reasonAvailable, "database " + t.database + " belongs to role " + role + ", so Odoo serves it"}
+}
+
+// available tells whether a database exists on the server.
+func available(db *sqlv1alpha1.Database) bool {
+	return db != nil && db.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue
+}
+
+// synced tells whether a database is as its object says, in the form that the
+// object has now.
+func synced(db *sqlv1alpha1.Database) bool {
+	c := db.Status.GetCondition(xpv1.TypeSynced)
+	return c.Status == corev1.ConditionTrue && (c.ObservedGeneration == 0 || c.ObservedGeneration == db.GetGeneration())
+}
+
+// whyUnsynced returns what the provider says of a database.
+func whyUnsynced(db *sqlv1alpha1.Database) string {
+	if c := db.Status.GetCondition(xpv1.TypeSynced); c.Status == corev1.ConditionFalse && c.Message != "" {
+		return strings.TrimSuffix(c.Message, ".")
+	}
+	return "provider-sql hasn't said why"
+}

@@ -1,0 +1,29 @@
+package fn
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// matrixRoomCreate makes the tenant's support room.
+func matrixRoomCreate(t *tenancy) jobSpec {
+	return jobSpec{
+		effect:    effectMatrixRoomCreate,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		pod:       t.pod(t.container(effectMatrixRoomCreate, t.matrixEnv())),
+	}
+}
+
+// matrixEnv tells an effect which room, and how to reach the homeserver.
+func (t *tenancy) matrixEnv() []corev1.EnvVar {
+	m := t.platform.Matrix
+	return []corev1.EnvVar{
+		{Name: "MATRIX_HOMESERVER", Value: m.Homeserver},
+		{Name: "MATRIX_SERVER_NAME", Value: m.ServerName},
+		secretEnv("MATRIX_ACCESS_TOKEN", m.TokenSecret),
+		{Name: "MATRIX_ROOM", Value: t.supportRoom()},
+		{Name: "MATRIX_INVITE", Value: strings.Join(m.Invite, ",")},
+	}
+}

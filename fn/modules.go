@@ -1,0 +1,61 @@
+package fn
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// odooHome is where Odoo keeps what it writes.
+const odooHome = "/var/lib/odoo"
+
+// moduleInstall has Odoo itself fill an empty database with the tier's modules.
+// Odoo exits with 0 even where a module doesn't exist, so what it has done is
+// verified by an effect.
+func moduleInstall(t *tenancy) jobSpec {
+	modules := strings.Join(t.tier.Modules, ",")
+	env := append(t.postgresEnv(), corev1.EnvVar{Name: "ODOO_MODULES", Value: modules})
+
+	args := []string{
+		"--database=" + t.database,
+		"--init=" + modules,
+		"--data-dir=" + odooHome,
+		"--stop-after-init",
+		"--no-http",
+	}
+	if t.odooVersion < "19" {
+		// From 19 on, Odoo installs no demonstration data unless it is asked to.
+		args = append(args, "--without-demo=all")
+	}
+
+	install := corev1.Container{
+		Name:    "odoo",
+		Image:   t.version.Image,
+		Command: []string{"odoo"},
+		Args:    args,
+		// All that Odoo creates must belong to its own role, which doesn't own
+		// the database yet: else it would be listed while half installed.
+		Env:             append(env, corev1.EnvVar{Name: "PGOPTIONS", Value: "-c role=" + pgOption(t.platform.Postgres.OdooRole)}),
+		Resources:       requirements(t.platform.Effects.InstallResources),
+		SecurityContext: restricted(),
+	}
+
+	return jobSpec{
+		effect:    effectModuleInstall,
+		namespace: t.version.Namespace,
+		deadline:  t.platform.Effects.InstallDeadline.Duration,
+		pod: t.pod(t.container("module-verify", env),
+			withInit(t.container("module-grant", env)),
+			withInit(install),
+			withScratch("home", odooHome),
+			withScratch("tmp", "/tmp"),
+			t.withFilestore(),
+		),
+	}
+}
+
+// pgOption escapes a value for PGOPTIONS, where spaces separate and backslashes
+// escape, and for the kubelet.
+func pgOption(value string) string {
+	return verbatim(strings.NewReplacer(`\`, `\\`, ` `, `\ `).Replace(value))
+}

@@ -1,0 +1,83 @@
+package fn
+
+import (
+	"fmt"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+	batchv1 "k8s.io/api/batch/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
+)
+
+// observed are the resources that a request shows, by their key in the
+// pipeline. A nil one doesn't exist.
+type observed struct {
+	guard    *protectionv1beta1.ClusterUsage
+	database *sqlv1alpha1.Database
+	route    *gwv1.HTTPRoute
+	backup   *batchv1.CronJob
+
+	// jobs of effects, by the effect's name.
+	jobs map[string]*batchv1.Job
+
+	// template is the object that declares the tenant's template database, and
+	// templateKnown tells whether it has been looked for.
+	template      *sqlv1alpha1.Database
+	templateKnown bool
+
+	// wire holds all of them as they came.
+	wire map[string]*structpb.Struct
+}
+
+// observe decodes what a request shows of the resources that this function
+// composes, each once. Other functions' resources are none of its business.
+func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
+	o := &observed{
+		jobs: map[string]*batchv1.Job{},
+		wire: map[string]*structpb.Struct{},
+	}
+
+	resources := req.GetObserved().GetResources()
+	for _, key := range composedKeys {
+		s := resources[key].GetResource()
+		if s == nil {
+			continue
+		}
+		o.wire[key] = s
+
+		var err error
+		switch key {
+		case keyGuard:
+			o.guard, err = decoded[protectionv1beta1.ClusterUsage](s)
+		case keyDatabase:
+			o.database, err = decoded[sqlv1alpha1.Database](s)
+		case keyRoute:
+			o.route, err = decoded[gwv1.HTTPRoute](s)
+		case keyBackup:
+			o.backup, err = decoded[batchv1.CronJob](s)
+		default:
+			o.jobs[key], err = decoded[batchv1.Job](s)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the observed composed resource %q: %w", key, err)
+		}
+	}
+
+	found, ok := req.GetRequiredResources()[requirementTemplate]
+	o.templateKnown = ok
+	if items := found.GetItems(); len(items) > 0 && items[0].GetResource() != nil {
+		var err error
+		if o.template, err = decoded[sqlv1alpha1.Database](items[0].GetResource()); err != nil {
+			return nil, fmt.Errorf("cannot read the required resource %q: %w", requirementTemplate, err)
+		}
+	}
+	return o, nil
+}
+
+// exists tells whether a composed resource is observed.
+func (o *observed) exists(key string) bool {
+	return o.wire[key] != nil
+}

@@ -1,0 +1,264 @@
+package fn
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	corev1 "k8s.io/api/core/v1"
+
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+)
+
+// How long a response holds. Crossplane watches everything that a tenant
+// composes and requires, so these only catch what no watch tells.
+const (
+	// ttlSettling while something is expected.
+	ttlSettling = time.Minute
+
+	// ttlSettled while nothing is.
+	ttlSettled = time.Hour
+)
+
+// Reasons of conditions.
+const (
+	reasonAvailable        = "Available"
+	reasonCompleted        = "Completed"
+	reasonNotNeeded        = "NotNeeded"
+	reasonWaiting          = "Waiting"
+	reasonTemplateNotReady = "TemplateNotReady"
+	reasonCreating         = "Creating"
+	reasonUpdating         = "Updating"
+	reasonPublishing       = "Publishing"
+	reasonNotAccepted      = "NotAccepted"
+	reasonRunning          = "Running"
+	reasonRetrying         = "Retrying"
+	reasonJobFailed        = "JobFailed"
+	reasonNameCollision    = "NameCollision"
+	reasonDatabaseLost     = "DatabaseLost"
+	reasonLastBackupFailed = "LastBackupFailed"
+
+	reasonAccepted        = "Accepted"
+	reasonInvalidSpec     = "InvalidSpec"
+	reasonInvalidPlatform = "InvalidPlatform"
+	reasonInvalidObserved = "InvalidObserved"
+
+	reasonUpToDate        = "UpToDate"
+	reasonUpgradeNotBuilt = "UpgradeNotSupported"
+)
+
+// Conditions that are no step's.
+const (
+	conditionAccepted       = "Accepted"
+	conditionUpgradePending = "UpgradePending"
+)
+
+// respond says what should exist, how it stands, and when to ask again.
+func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
+	for _, key := range sortedKeys(p.composed) {
+		r, err := p.composed[key].wire()
+		if err != nil {
+			return fmt.Errorf("cannot compose %q: %w", key, err)
+		}
+		compose(rsp, key, r, p.ready[key])
+	}
+
+	status, err := structOf(t.status())
+	if err != nil {
+		return fmt.Errorf("cannot write the status: %w", err)
+	}
+	setStatus(rsp, status, p.finished)
+
+	accepted(rsp)
+	t.reportUpgrade(rsp)
+	for i := range plan {
+		t.report(rsp, &plan[i], p.outcomes[i])
+	}
+	if p.finished && !t.wasReady() {
+		response.Normalf(rsp, "Tenant %s is ready at %s", t.client.GetName(), t.url()).WithReason(reasonAvailable)
+	}
+
+	rsp.Requirements = t.requirements()
+	rsp.Meta.Ttl = durationpb.New(ttlSettling)
+	if p.finished {
+		rsp.Meta.Ttl = durationpb.New(ttlSettled)
+	}
+	return nil
+}
+
+// wire returns the wire form of what is composed.
+func (c composed) wire() (*structpb.Struct, error) {
+	if c.kept != nil {
+		return c.kept, nil
+	}
+	return encode(c.object)
+}
+
+// compose adds a resource to the desired state.
+func compose(rsp *fnv1.RunFunctionResponse, key string, r *structpb.Struct, ready bool) {
+	if rsp.Desired.Resources == nil {
+		rsp.Desired.Resources = map[string]*fnv1.Resource{}
+	}
+	rsp.Desired.Resources[key] = &fnv1.Resource{Resource: r, Ready: readiness(ready)}
+}
+
+// setStatus of the composite resource. Whatever a status leaves out is erased.
+func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready bool) {
+	xr := rsp.Desired.GetComposite()
+	if xr == nil {
+		xr = &fnv1.Resource{}
+		rsp.Desired.Composite = xr
+	}
+	if xr.GetResource() == nil {
+		xr.Resource = &structpb.Struct{}
+	}
+	if xr.Resource.Fields == nil {
+		xr.Resource.Fields = map[string]*structpb.Value{}
+	}
+	xr.Resource.Fields["status"] = structpb.NewStructValue(status)
+
+	// Crossplane calls a composite ready once all that it composes is. This one
+	// begins with the guard alone, and would be Ready at once. When the plan is
+	// finished it is left to Crossplane, which knows what other functions in the
+	// pipeline wait for.
+	if !ready {
+		xr.Ready = fnv1.Ready_READY_FALSE
+	}
+}
+
+func readiness(ready bool) fnv1.Ready {
+	if ready {
+		return fnv1.Ready_READY_TRUE
+	}
+	return fnv1.Ready_READY_FALSE
+}
+
+// status says what the tenant is.
+func (t *tenancy) status() *v1alpha1.PLANAClientStatus {
+	b := t.platform.Backup
+	s := &v1alpha1.PLANAClientStatus{
+		URL:          t.url(),
+		Namespace:    t.version.Namespace,
+		DatabaseName: t.database,
+		DatabaseUID:  t.client.Status.DatabaseUID,
+		OdooVersion:  t.client.Status.OdooVersion,
+		ProjectID:    t.client.Status.ProjectID,
+		Tier:         t.client.Spec.Tier,
+		Template:     t.template.database,
+		MatrixRoom:   t.supportRoom(),
+		Effects:      t.ledger,
+		Backup: &v1alpha1.BackupStatus{
+			CronJob:       b.Namespace + "/backup-" + t.client.GetName(),
+			Schedule:      t.backupSchedule() + " " + b.Window.TimeZone,
+			RetentionDays: t.tier.RetentionDays,
+		},
+	}
+	if t.observed.database != nil {
+		// From here on these are facts that a later spec can't undo.
+		s.OdooVersion = t.odooVersion
+		s.ProjectID = t.client.Spec.ProjectID
+	}
+	if t.ownsDatabase() {
+		s.DatabaseUID = string(t.observed.database.GetUID())
+	}
+	if t.observed.backup != nil {
+		s.Backup.LastSuccessfulTime = t.observed.backup.Status.LastSuccessfulTime
+	} else if last := t.client.Status.Backup; last != nil {
+		s.Backup.LastSuccessfulTime = last.LastSuccessfulTime
+	}
+	return s
+}
+
+// report a step's condition and, when it has just come to need somebody, an
+// event. Crossplane throttles events, so they are for transitions alone.
+func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, s *step, o outcome) {
+	if o.ok() {
+		response.ConditionTrue(rsp, s.condition, o.reason).WithMessage(o.message)
+	} else {
+		response.ConditionFalse(rsp, s.condition, o.reason).WithMessage(o.message)
+	}
+
+	if (o.state == failed || o.state == ailing) && t.condition(s.condition).Reason != xpv1.ConditionReason(o.reason) {
+		response.Warning(rsp, errors.New(s.name+": "+o.message)).WithReason(o.reason)
+	}
+}
+
+// reportUpgrade says that the tenant isn't on the version that is asked for. It
+// goes on serving on the one that it is on.
+func (t *tenancy) reportUpgrade(rsp *fnv1.RunFunctionResponse) {
+	wanted := t.client.Spec.OdooVersion
+	switch {
+	case wanted != t.odooVersion:
+		response.ConditionTrue(rsp, conditionUpgradePending, reasonUpgradeNotBuilt).WithMessage(fmt.Sprintf(
+			"this tenant stays on Odoo %s, and in service: upgrading to %s isn't supported yet. To end this notice: "+
+				"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"odooVersion\":\"%s\"}}'", t.odooVersion, wanted, t.client.GetName(), t.odooVersion))
+	default:
+		response.ConditionFalse(rsp, conditionUpgradePending, reasonUpToDate)
+	}
+}
+
+// condition of the PLANAClient as it was when this request was made.
+func (t *tenancy) condition(typ string) xpv1.Condition {
+	return t.client.Status.GetCondition(xpv1.ConditionType(typ))
+}
+
+// accepted says that the spec and the Platform can be used.
+func accepted(rsp *fnv1.RunFunctionResponse) {
+	response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
+}
+
+// refuse a request that asks for what can't be had. A tenant that has something
+// keeps all of it, just as it is; one that has nothing gets nothing.
+func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, err error) {
+	reason := reasonInvalidObserved
+	if invalid := (*invalidError)(nil); errors.As(err, &invalid) {
+		reason = invalid.reason
+	}
+	before := &v1alpha1.PLANAClient{}
+	status := req.GetObserved().GetComposite().GetResource().GetFields()["status"].GetStructValue()
+	if s := (&structpb.Struct{Fields: map[string]*structpb.Value{"status": structpb.NewStructValue(status)}}); status != nil {
+		// What can't be read has no conditions to compare with.
+		_ = decode(s, before)
+	}
+	response.ConditionFalse(rsp, conditionAccepted, reason).WithMessage(err.Error())
+
+	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
+	if !kept {
+		response.Fatal(rsp, err)
+		return
+	}
+	if before.Status.GetCondition(conditionAccepted).Message != err.Error() {
+		response.Warning(rsp, err).WithReason(reason)
+	}
+}
+
+// keep everything that a tenant has just as it is, and tell whether it has
+// anything.
+func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
+	found := false
+	for _, key := range composedKeys {
+		if r := req.GetObserved().GetResources()[key].GetResource(); r != nil {
+			compose(rsp, key, asObserved(r), ready)
+			found = true
+		}
+	}
+
+	// The conditions are Crossplane's to write; those that aren't mentioned stay.
+	status := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for name, v := range req.GetObserved().GetComposite().GetResource().GetFields()["status"].GetStructValue().GetFields() {
+		if name != "conditions" {
+			status.Fields[name] = v
+			found = true
+		}
+	}
+	if found {
+		setStatus(rsp, status, ready)
+	}
+	return found
+}

@@ -1,0 +1,116 @@
+package fn
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+const kindGateway gwv1.Kind = "Gateway"
+
+const (
+	// requestTimeout is Odoo's documented proxy timeout: a report or an import
+	// may well take minutes.
+	requestTimeout gwv1.Duration = "720s"
+
+	// noTimeout is what a websocket needs.
+	noTimeout gwv1.Duration = "0s"
+)
+
+// route composes the HTTPRoute that leads the tenant's host name to the workers
+// of its version.
+func route(t *tenancy) (composed, outcome) {
+	parent := t.parentRef()
+	r := &gwv1.HTTPRoute{
+		TypeMeta:   metav1.TypeMeta{APIVersion: gwv1.GroupVersion.String(), Kind: "HTTPRoute"},
+		ObjectMeta: t.objectMeta(t.version.Namespace, t.client.GetName(), "route"),
+		Spec: gwv1.HTTPRouteSpec{
+			CommonRouteSpec: gwv1.CommonRouteSpec{ParentRefs: []gwv1.ParentReference{parent}},
+			Hostnames:       []gwv1.Hostname{gwv1.Hostname(t.database)},
+			Rules: []gwv1.HTTPRouteRule{
+				t.rule("/websocket", noTimeout, t.version.WebsocketPort),
+				// The database manager can drop databases. It is no customer's.
+				t.redirect("/web/database", "/web/login"),
+				t.rule("/", requestTimeout, t.version.HTTPPort),
+			},
+		},
+	}
+
+	c := composed{object: r}
+	if t.observed.route == nil {
+		return c, settling(reasonCreating, "HTTPRoute %s/%s is being created", r.GetNamespace(), r.GetName())
+	}
+	if ready, why := routeReady(t.observed.route, parent, gwv1.GatewayController(t.platform.Gateway.ControllerName)); !ready {
+		return c, settling(reasonNotAccepted, "HTTPRoute %s/%s doesn't serve at Gateway %s/%s yet: %s",
+			r.GetNamespace(), r.GetName(), t.platform.Gateway.Namespace, t.platform.Gateway.Name, why)
+	}
+	return c, outcome{done, reasonAvailable, t.url() + " leads to the workers"}
+}
+
+// parentRef is the Gateway that the route attaches to.
+func (t *tenancy) parentRef() gwv1.ParentReference {
+	g := t.platform.Gateway
+	parent := gwv1.ParentReference{
+		Group:     ptr.To(gwv1.Group(gwv1.GroupName)),
+		Kind:      ptr.To(kindGateway),
+		Namespace: ptr.To(gwv1.Namespace(g.Namespace)),
+		Name:      gwv1.ObjectName(g.Name),
+	}
+	if g.SectionName != "" {
+		parent.SectionName = ptr.To(gwv1.SectionName(g.SectionName))
+	}
+	return parent
+}
+
+// rule leads a path to a port of the workers.
+func (t *tenancy) rule(path string, timeout gwv1.Duration, port int32) gwv1.HTTPRouteRule {
+	return gwv1.HTTPRouteRule{
+		Matches: pathPrefix(path),
+		Filters: []gwv1.HTTPRouteFilter{t.forwardedHost()},
+		BackendRefs: []gwv1.HTTPBackendRef{{BackendRef: gwv1.BackendRef{
+			BackendObjectReference: gwv1.BackendObjectReference{
+				Group: ptr.To[gwv1.Group](""),
+				Kind:  ptr.To[gwv1.Kind]("Service"),
+				Name:  gwv1.ObjectName(t.version.WorkerService),
+				Port:  ptr.To(port),
+			},
+			Weight: ptr.To[int32](1),
+		}}},
+		Timeouts: &gwv1.HTTPRouteTimeouts{Request: ptr.To(timeout)},
+	}
+}
+
+// redirect answers a path with another one.
+func (t *tenancy) redirect(from, to string) gwv1.HTTPRouteRule {
+	return gwv1.HTTPRouteRule{
+		Matches: pathPrefix(from),
+		Filters: []gwv1.HTTPRouteFilter{
+			t.forwardedHost(),
+			{
+				Type: gwv1.HTTPRouteFilterRequestRedirect,
+				RequestRedirect: &gwv1.HTTPRequestRedirectFilter{
+					Path:       &gwv1.HTTPPathModifier{Type: gwv1.FullPathHTTPPathModifier, ReplaceFullPath: ptr.To(to)},
+					StatusCode: ptr.To(302),
+				},
+			},
+		},
+	}
+}
+
+// forwardedHost sets X-Forwarded-Host. Odoo takes the database from it, so one
+// that a visitor sends must never get through; and without it Odoo ignores
+// X-Forwarded-Proto.
+func (t *tenancy) forwardedHost() gwv1.HTTPRouteFilter {
+	return gwv1.HTTPRouteFilter{
+		Type: gwv1.HTTPRouteFilterRequestHeaderModifier,
+		RequestHeaderModifier: &gwv1.HTTPHeaderFilter{
+			Set: []gwv1.HTTPHeader{{Name: "X-Forwarded-Host", Value: t.database}},
+		},
+	}
+}
+
+func pathPrefix(path string) []gwv1.HTTPRouteMatch {
+	return []gwv1.HTTPRouteMatch{{
+		Path: &gwv1.HTTPPathMatch{Type: ptr.To(gwv1.PathMatchPathPrefix), Value: ptr.To(path)},
+	}}
+}

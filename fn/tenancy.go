@@ -1,0 +1,195 @@
+package fn
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+	"github.com/plana-pulse/function-planaclient/input/v1beta1"
+)
+
+// A tenancy is all that a request says of one tenant, decoded once.
+type tenancy struct {
+	// client is the tenant as it is asked for, with its defaults.
+	client *v1alpha1.PLANAClient
+
+	// platform is the installation; version and tier are the parts of it that
+	// are this tenant's.
+	platform *v1beta1.Platform
+	version  *v1beta1.Version
+	tier     *v1beta1.Tier
+
+	// odooVersion is the version that the tenant is on, or will be created
+	// with. It differs from the spec's while an upgrade is pending.
+	odooVersion v1alpha1.OdooVersion
+
+	// database is the name of the tenant's database, and of its host and
+	// filestore directory too.
+	database string
+
+	// observed are the tenant's composed and required resources.
+	observed *observed
+
+	// template is the database that the tenant's is cloned from.
+	template template
+
+	// ledger holds the effects that are known to be done, those that this
+	// request shows for the first time included.
+	ledger map[string]v1alpha1.EffectStatus
+}
+
+// An invalidError is a request that asks for what can't be had.
+type invalidError struct {
+	reason string
+	err    error
+}
+
+func (e *invalidError) Error() string { return e.err.Error() }
+func (e *invalidError) Unwrap() error { return e.err }
+
+// read a request. An error means that nothing may be concluded from it.
+func read(req *fnv1.RunFunctionRequest) (*tenancy, error) {
+	platform, err := v1beta1.Parse(req.GetInput())
+	if err != nil {
+		return nil, &invalidError{reason: reasonInvalidPlatform, err: err}
+	}
+
+	client, err := readClient(req.GetObserved().GetComposite().GetResource())
+	if err != nil {
+		return nil, &invalidError{reason: reasonInvalidSpec, err: err}
+	}
+	if err := validate(client, platform).ToAggregate(); err != nil {
+		return nil, &invalidError{reason: reasonInvalidSpec, err: fmt.Errorf("cannot use the PLANAClient: %w", err)}
+	}
+
+	obs, err := observe(req)
+	if err != nil {
+		return nil, &invalidError{reason: reasonInvalidObserved, err: err}
+	}
+
+	t := &tenancy{
+		client:      client,
+		platform:    platform,
+		tier:        platform.Tier(client.Spec.Tier),
+		odooVersion: client.Spec.OdooVersion,
+		database:    client.Spec.Subdomain + "." + platform.Domain,
+		observed:    obs,
+		ledger:      ledger(client.Status.Effects, obs),
+	}
+	if v := client.Status.OdooVersion; v != "" {
+		t.odooVersion = v
+	}
+	t.version = platform.Version(t.odooVersion)
+	t.template = t.chooseTemplate()
+	return t, nil
+}
+
+// ledger returns the effects that are done: those that the status remembers,
+// and those whose Jobs are seen complete.
+func ledger(remembered map[string]v1alpha1.EffectStatus, obs *observed) map[string]v1alpha1.EffectStatus {
+	l := maps.Clone(remembered)
+	if l == nil {
+		l = map[string]v1alpha1.EffectStatus{}
+	}
+	for name, job := range obs.jobs {
+		if _, known := l[name]; known {
+			continue
+		}
+		if at, ok := completedAt(job); ok {
+			l[name] = v1alpha1.EffectStatus{CompletedAt: at}
+		}
+	}
+	return l
+}
+
+// done tells whether an effect is done.
+func (t *tenancy) done(effect string) bool {
+	_, ok := t.ledger[effect]
+	return ok
+}
+
+// wasReady tells whether the tenant was Ready when it was last reconciled.
+func (t *tenancy) wasReady() bool {
+	return t.client.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue
+}
+
+// url at which the tenant is reached.
+func (t *tenancy) url() string {
+	return "https://" + t.database
+}
+
+// supportRoom is the name and alias of the tenant's Matrix room.
+func (t *tenancy) supportRoom() string {
+	return fmt.Sprintf("support-%s-%03d", t.client.Spec.Subdomain, t.client.Spec.ProjectID)
+}
+
+// jobName of one of the tenant's effects.
+func (t *tenancy) jobName(effect string) string {
+	return fmt.Sprintf("%s-%s-%d", effect, t.client.Spec.Subdomain, t.client.Spec.ProjectID)
+}
+
+// objectMeta of an object of the tenant.
+func (t *tenancy) objectMeta(namespace, name, component string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: t.labels(component)}
+}
+
+// labels of an object of the tenant.
+func (t *tenancy) labels(component string) map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/name":       "planaclient",
+		"app.kubernetes.io/instance":   t.client.Spec.Subdomain,
+		"app.kubernetes.io/component":  component,
+		"app.kubernetes.io/part-of":    "plana-pulse",
+		"app.kubernetes.io/managed-by": "function-planaclient",
+		labelTenant:                    t.client.Spec.Subdomain,
+		labelTier:                      string(t.client.Spec.Tier),
+		labelOdooVersion:               string(t.odooVersion),
+	}
+}
+
+// Labels that are this project's own.
+const (
+	ownPrefix = "planapulse.com/"
+
+	labelTenant      = ownPrefix + "tenant"
+	labelTier        = ownPrefix + "tier"
+	labelOdooVersion = ownPrefix + "odoo-version"
+)
+
+// readClient reads the composite resource, and applies the defaults that the
+// XRD documents: a rendered preview hasn't met the API server.
+func readClient(xr *structpb.Struct) (*v1alpha1.PLANAClient, error) {
+	if xr == nil {
+		return nil, errors.New("the request has no composite resource")
+	}
+	c := &v1alpha1.PLANAClient{}
+	if err := decode(xr, c); err != nil {
+		return nil, fmt.Errorf("cannot read the PLANAClient: %w", err)
+	}
+	if c.Spec.Tier == "" {
+		c.Spec.Tier = v1alpha1.TierStarter
+	}
+	if c.Spec.OdooVersion == "" {
+		c.Spec.OdooVersion = v1alpha1.OdooVersion18
+	}
+	return c, nil
+}
+
+// nameOf the composite resource, for the log.
+func nameOf(req *fnv1.RunFunctionRequest) string {
+	return stringAt(req.GetObserved().GetComposite().GetResource(), "metadata", "name")
+}
+
+// sortedKeys of a map, for all that must come out the same every time.
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}
