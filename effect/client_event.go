@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -34,7 +35,7 @@ type ClientEventConfig struct {
 	Username string `env:"REDIS_USERNAME"                   doc:"User to log in as. Empty means Redis' default user. It needs the commands EVAL, EVALSHA, GET, SET, DEL and XADD on EVENT_STREAM and on the keys that begin with it in braces."`
 	Password string `env:"REDIS_PASSWORD,required,notEmpty" doc:"That user's password." secret:"true"`
 	TLS      bool   `env:"REDIS_TLS" envDefault:"false"     doc:"Whether to speak TLS."`
-	Stream   string `env:"EVENT_STREAM,notEmpty" envDefault:"PLANA:events" doc:"The stream that the event is added to."`
+	Stream   string `env:"EVENT_STREAM" envDefault:"PLANA:events" doc:"The stream that the event is added to."`
 	Source   string `env:"EVENT_SOURCE,required,notEmpty"   doc:"CloudEvents source: a URI that says which installation speaks."`
 }
 
@@ -114,22 +115,21 @@ func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 	case redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOAUTH"):
 		// Not hopeless: a Secret can be put right while the Job goes on.
 		return fmt.Errorf("redis at %s refuses REDIS_USERNAME and REDIS_PASSWORD: %w", c.Address, err)
-	case redis.HasErrorPrefix(err, "NOPERM"):
+	case redis.HasErrorPrefix(err, "NOPERM"), err != nil && strings.Contains(err.Error(), "user executing the script"):
 		return fmt.Errorf("the user of redis at %s may not add to %s: give it EVAL, EVALSHA, GET, SET, DEL and XADD on that key and on %s: %w", c.Address, c.Stream, key, err)
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return fmt.Errorf("%s at %s is not a stream: name another one, or take away what is in its place: %w", c.Stream, c.Address, err)
 	case err != nil:
 		return fmt.Errorf("cannot add %s to %s at %s: %w", kind, c.Stream, c.Address, err)
-	case len(answer) != 2:
-		return fmt.Errorf("cannot tell whether %s was added to %s: what answers at %s is not Redis: %v", kind, c.Stream, c.Address, answer)
-	}
-
-	if added, ok := answer[0].(int64); ok && added == 0 {
+	case len(answer) == 2 && answer[0] == int64(1):
+		slog.InfoContext(ctx, "Published the event", "event", e.ID(), "stream", c.Stream, "entry", answer[1])
+		return nil
+	case len(answer) == 2 && answer[0] == int64(0):
 		slog.InfoContext(ctx, "The event had been published before", "event", e.ID(), "stream", c.Stream, "entry", answer[1], "key", key)
 		return nil
+	default:
+		return fmt.Errorf("cannot tell whether %s was added to %s: what answers at %s is not Redis: %v", kind, c.Stream, c.Address, answer)
 	}
-	slog.InfoContext(ctx, "Published the event", "event", e.ID(), "stream", c.Stream, "entry", answer[1])
-	return nil
 }
 
 // newClientEvent writes the event. Its id is the same in every attempt, so that
