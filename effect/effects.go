@@ -3,10 +3,16 @@ package effect
 // Effects returns every effect, in the order in which a tenant meets them.
 func Effects() []Effect {
 	return []Effect{
+		define("filestore-clone", "Gives the tenant the files of its template: as hard links, or else as copies.", FilestoreClone),
+		define("module-grant", "Lets Odoo's role install modules into a database that isn't its own yet.", ModuleGrant),
+		define("module-verify", "Tells whether Odoo has installed every module that it was asked for.", ModuleVerify),
+		define("tenant-prepare", "Turns a clone of the template's database into the tenant's own, in one transaction.", TenantPrepare),
 		define("smoke-test", "Waits until Odoo's workers show the tenant's login form.", SmokeTest),
 		define("matrix-room-create", "Creates the tenant's support room, and invites those who are to be in it.", MatrixRoomCreate),
 		define("account-webhook", "Tells the account portal that the tenant is in service, or gone.", AccountWebhook),
 		define("client-provisioned", "Announces on the event bus that the tenant is in service.", ClientProvisioned),
+		define("connections-drain", "Ends the sessions of the tenant's database, once that is closed.", ConnectionsDrain),
+		define("filestore-wipe", "Removes the tenant's directory from the filestore.", FilestoreWipe),
 		define("matrix-room-retire", "Renames the tenant's support room, puts its members out and drops its alias.", MatrixRoomRetire),
 		define("client-deprovisioned", "Announces on the event bus that the tenant is gone.", ClientDeprovisioned),
 	}

@@ -1,0 +1,443 @@
+package effect
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// FilestoreCloneConfig configures filestore-clone.
+type FilestoreCloneConfig struct {
+	Tenant
+	Filestore
+
+	Template string `env:"TEMPLATE_DATABASE,required,notEmpty" doc:"The template's database, whose files the tenant starts with."`
+}
+
+// Validate returns all that is wrong.
+func (c FilestoreCloneConfig) Validate() error {
+	errs := []error{c.Tenant.Validate(), c.Filestore.Validate()}
+	if err := validDatabaseName(c.Template); err != nil {
+		errs = append(errs, fmt.Errorf("TEMPLATE_DATABASE: %w", err))
+	}
+	if c.Template == c.Database {
+		errs = append(errs, fmt.Errorf("TEMPLATE_DATABASE: %q is the tenant's own database", c.Template))
+	}
+	return errors.Join(errs...)
+}
+
+// What a clone leaves in the tenant's directory beside the files themselves. It
+// is kept there, rather than beside the directory, so that whatever removes the
+// directory removes it too. Odoo reads only the files that its database names.
+const (
+	// cloneBegun says whose the directory is. It is there before any file is.
+	cloneBegun = ".filestore-clone.begun"
+
+	// cloneComplete says so too, and that every file is there. There are two marks,
+	// since of two runs at the same time the later one begins when the other one
+	// may be complete.
+	cloneComplete = ".filestore-clone.complete"
+
+	// cloneTemporary begins the name of a file that is being written.
+	cloneTemporary = ".filestore-clone.tmp-"
+)
+
+// cloneMark is the content of a mark.
+type cloneMark struct {
+	Tenant   string `json:"tenant"`
+	UID      string `json:"uid"`
+	Template string `json:"template"`
+}
+
+// FilestoreClone gives the tenant the files of its template: as hard links,
+// which take no space, and where those can't be had as copies. Sharing is safe:
+// Odoo names a file by its content, writes it once, and only ever unlinks it.
+//
+// The mark that the clone is complete is written when it is. Without it, a run
+// goes on where the one before it was killed.
+func FilestoreClone(ctx context.Context, c FilestoreCloneConfig) error {
+	root, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer root.Close() //nolint:errcheck // Each file in it was closed.
+
+	if err := c.clone(ctx, root); err != nil {
+		// Another run that is complete has taken our temporary files for leftovers.
+		if m, markErr := readCloneMark(root, c.Database, cloneComplete); markErr == nil && c.owns(m) {
+			slog.InfoContext(ctx, "Another run has completed the clone", "directory", c.Database)
+			return nil
+		}
+		return fmt.Errorf("cannot clone the filestore of %q into %q: %w", c.Template, c.Database, err)
+	}
+	return nil
+}
+
+func (c FilestoreCloneConfig) clone(ctx context.Context, root *os.Root) error {
+	template, exists, err := openDirectory(root, c.Template)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		// Odoo keeps even its own icons as files, so that a template without any
+		// is far more likely a wrong name or a wrong volume. A tenant whose
+		// database names files that don't exist is noticed by its customer.
+		return fmt.Errorf("the template has no directory %q: is this the filestore of Odoo %s? If that database really has no attachments, create the directory, empty", c.Template, c.Version)
+	}
+	defer template.Close() //nolint:errcheck // It was only read from.
+
+	complete, err := c.claim(root, template)
+	if err != nil {
+		return err
+	}
+	if complete {
+		slog.InfoContext(ctx, "The filestore was cloned already: nothing to do", "directory", c.Database)
+		return c.removeTemporary(root)
+	}
+
+	cl := &cloner{root: root, from: c.Template, to: c.Database, links: true, said: time.Now()}
+	if err := fs.WalkDir(template.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err := errors.Join(err, context.Cause(ctx)); err != nil {
+			return fmt.Errorf("stopped after %d files; the next run goes on: %w", cl.linked+cl.copied+cl.there, err)
+		}
+		return cl.add(ctx, name, entry)
+	}); err != nil {
+		return err
+	}
+	if err := c.writeMark(root, cloneComplete); err != nil {
+		return err
+	}
+	if err := c.removeTemporary(root); err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "The filestore is cloned", "directory", c.Database, "template", c.Template,
+		"linked", cl.linked, "copied", cl.copied, "bytesCopied", cl.bytes, "alreadyThere", cl.there)
+	return nil
+}
+
+// claim the tenant's directory before anything is put into it, and report
+// whether the clone is complete. A directory with files that no run of ours for
+// this tenant has put there isn't touched.
+func (c FilestoreCloneConfig) claim(root, template *os.Root) (complete bool, err error) {
+	like, err := template.Stat(".")
+	if err != nil {
+		return false, fmt.Errorf("cannot look at the template's directory: %w", err)
+	}
+	if err := root.Mkdir(c.Database, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, fmt.Errorf("cannot create the tenant's directory: %w", err)
+	}
+	dir, exists, err := openDirectory(root, c.Database)
+	if err != nil {
+		return false, err
+	}
+	if !exists {
+		return false, errors.New("the tenant's directory was removed while it was being filled")
+	}
+	defer dir.Close() //nolint:errcheck // It was only read from.
+
+	// In this order: another run writes its mark first and files then, so that
+	// files without a mark are nobody's of ours.
+	foreign, err := anyFile(dir)
+	if err != nil {
+		return false, err
+	}
+	m, err := readCloneMark(root, c.Database, cloneComplete)
+	complete = err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		m, err = readCloneMark(root, c.Database, cloneBegun)
+	}
+	unmarked := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case unmarked && foreign != "":
+		return false, Hopeless(fmt.Errorf("the tenant's directory has files already, %q for one, and no mark that says whose they are: if nobody needs them, remove the directory", foreign))
+	case err != nil && !unmarked:
+		return false, err
+	case !unmarked && !c.owns(m):
+		return false, Hopeless(fmt.Errorf("the directory belongs to tenant %s/%s, and this one is %s: if that tenant is gone, remove the directory", m.Tenant, m.UID, c.mark()))
+	case complete:
+		return true, nil
+	}
+
+	if err := resemble(root, c.Database, like); err != nil {
+		return false, err
+	}
+	if unmarked {
+		return false, c.writeMark(root, cloneBegun)
+	}
+	return false, nil
+}
+
+// owns tells whether a mark is this tenant's.
+func (c FilestoreCloneConfig) owns(m cloneMark) bool {
+	return m.Tenant == c.Name && m.UID == c.UID
+}
+
+// anyFile returns the name of something in a directory, and nothing if it has
+// nothing but what a run that was killed while it claimed it may have left.
+func anyFile(dir *os.Root) (string, error) {
+	entries, err := fs.ReadDir(dir.FS(), ".")
+	if err != nil {
+		return "", fmt.Errorf("cannot list the tenant's directory: %w", err)
+	}
+	for _, e := range entries {
+		if !isClones(e.Name()) {
+			return e.Name(), nil
+		}
+	}
+	return "", nil
+}
+
+// isClones tells whether a file in a database's directory is a clone's own,
+// rather than one of Odoo's.
+func isClones(name string) bool {
+	return name == cloneBegun || name == cloneComplete || strings.HasPrefix(name, cloneTemporary)
+}
+
+// readCloneMark reads one of the marks of a database's directory.
+func readCloneMark(root *os.Root, database, name string) (cloneMark, error) {
+	var m cloneMark
+	data, err := root.ReadFile(path.Join(database, name))
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, Hopeless(fmt.Errorf("cannot read %s/%s, which says whose the directory is: %w", database, name, err))
+	}
+	return m, nil
+}
+
+// writeMark writes one of the marks of the tenant's directory.
+func (c FilestoreCloneConfig) writeMark(root *os.Root, name string) error {
+	data, err := json.Marshal(cloneMark{Tenant: c.Name, UID: c.UID, Template: c.Template})
+	if err == nil {
+		err = replaceFile(root, c.Database, name, 0o644, func(f *os.File) error {
+			_, err := f.Write(append(data, '\n'))
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the directory's mark %s: %w", name, err)
+	}
+	return nil
+}
+
+// removeTemporary removes what runs that were killed have left half written.
+func (c FilestoreCloneConfig) removeTemporary(root *os.Root) error {
+	entries, err := fs.ReadDir(root.FS(), c.Database)
+	if err != nil {
+		return fmt.Errorf("cannot list the tenant's directory: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), cloneTemporary) {
+			continue
+		}
+		if err := root.Remove(path.Join(c.Database, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot remove what an earlier run left half written: %w", err)
+		}
+	}
+	return nil
+}
+
+// replaceFile writes a file of a database's directory under a name of its own,
+// and when it has safely arrived on disk gives it its right one.
+func replaceFile(root *os.Root, database, name string, mode fs.FileMode, write func(*os.File) error) error {
+	temporary := path.Join(database, cloneTemporary+rand.Text())
+	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode.Perm())
+	if err != nil {
+		return err
+	}
+	// What open makes of the mode depends on the umask.
+	if err = f.Chmod(mode); err == nil {
+		err = write(f)
+	}
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, root.Remove(temporary))
+	}
+	return root.Rename(temporary, path.Join(database, name))
+}
+
+// A cloner adds one entry of the template after the other to the tenant's
+// directory.
+type cloner struct {
+	root     *os.Root
+	from, to string
+
+	// links is whether the file system has shown no sign of not having them.
+	links bool
+
+	linked, copied, there int
+	bytes                 int64
+	said                  time.Time
+}
+
+func (cl *cloner) add(ctx context.Context, name string, entry fs.DirEntry) error {
+	switch {
+	case name == ".":
+		return nil
+	// A template that was itself cloned from another has marks of its own.
+	case isClones(name):
+		return nil
+	case entry.IsDir():
+		return cl.addDirectory(name, entry)
+	case entry.Type().IsRegular():
+		if err := cl.addFile(ctx, name, entry); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	default:
+		return Hopeless(fmt.Errorf("%s in the template is a %s, which Odoo never creates: remove it", name, kind(entry.Type())))
+	}
+
+	if time.Since(cl.said) > progressInterval {
+		slog.InfoContext(ctx, "Cloning the filestore", "linked", cl.linked, "copied", cl.copied, "bytesCopied", cl.bytes, "alreadyThere", cl.there)
+		cl.said = time.Now()
+	}
+	return nil
+}
+
+func (cl *cloner) addDirectory(name string, entry fs.DirEntry) error {
+	like, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	to := path.Join(cl.to, name)
+	if err := cl.root.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return resemble(cl.root, to, like)
+}
+
+func (cl *cloner) addFile(ctx context.Context, name string, entry fs.DirEntry) error {
+	want, err := entry.Info()
+	if err != nil {
+		return err
+	}
+	from, to := path.Join(cl.from, name), path.Join(cl.to, name)
+	if cl.links {
+		switch err := cl.root.Link(from, to); {
+		case err == nil:
+			cl.linked++
+			return nil
+		case errors.Is(err, fs.ErrExist):
+			// Looked at below.
+		case errors.Is(err, syscall.EXDEV), errors.Is(err, errors.ErrUnsupported):
+			cl.links = false
+		case errors.Is(err, syscall.EMLINK), errors.Is(err, fs.ErrPermission):
+			// This file has as many names as the file system allows, or the kernel
+			// doesn't let us link what isn't ours. The next one may be different.
+		default:
+			return err
+		}
+	}
+
+	// Each file gets its name when all of it is there, so size tells apart only
+	// what a power failure has left.
+	got, err := cl.root.Lstat(to)
+	switch {
+	case err == nil && got.Mode().IsRegular() && got.Size() == want.Size():
+		cl.there++
+		return nil
+	case err == nil && !got.Mode().IsRegular():
+		return Hopeless(fmt.Errorf("the tenant's directory has a %s of that name", kind(got.Mode())))
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return cl.copyFile(ctx, name, want)
+}
+
+func (cl *cloner) copyFile(ctx context.Context, name string, want fs.FileInfo) error {
+	source, err := cl.root.OpenFile(path.Join(cl.from, name), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer source.Close() //nolint:errcheck // It was only read from.
+
+	err = replaceFile(cl.root, cl.to, name, want.Mode().Perm(), func(f *os.File) error {
+		if err := giveAway(f, want); err != nil {
+			return err
+		}
+		// In pieces, so that a stop doesn't wait for the largest of files; each
+		// piece is the kernel's to copy.
+		const piece = 16 << 20
+		for {
+			n, err := io.CopyN(f, source, piece)
+			cl.bytes += n
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err := errors.Join(err, context.Cause(ctx)); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	cl.copied++
+	return nil
+}
+
+// resemble gives a directory of the tenant's the owner and mode that the
+// template's has, so that Odoo, who may be somebody else than we are, can write
+// to it.
+func resemble(root *os.Root, name string, like fs.FileInfo) error {
+	got, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if !got.IsDir() {
+		return Hopeless(fmt.Errorf("%s in the filestore must be a directory, but is a %s", name, kind(got.Mode())))
+	}
+	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close() //nolint:errcheck // It was only read from.
+
+	const kept = fs.ModePerm | fs.ModeSetgid | fs.ModeSticky
+	if got.Mode()&kept != like.Mode()&kept {
+		if err := dir.Chmod(like.Mode() & kept); err != nil {
+			return fmt.Errorf("cannot give %s the mode of the template's directory: %w", name, err)
+		}
+	}
+	return giveAway(dir, like)
+}
+
+// giveAway gives a file or directory the owner and group of another one. Where
+// that isn't permitted, it is an error unless Odoo gets what it needs by its
+// group or from everybody's rights: it writes to directories, and reads files.
+func giveAway(f *os.File, like fs.FileInfo) error {
+	got, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	was, wasOK := got.Sys().(*syscall.Stat_t)
+	want, wantOK := like.Sys().(*syscall.Stat_t)
+	if !wasOK || !wantOK || (was.Uid == want.Uid && was.Gid == want.Gid) {
+		return nil
+	}
+	err = f.Chown(int(want.Uid), int(want.Gid))
+	if err == nil || was.Uid == want.Uid {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	group, others := fs.FileMode(0o040), fs.FileMode(0o004)
+	if like.IsDir() {
+		group, others = 0o020, 0o002
+	}
+	if mode := like.Mode(); mode&others != 0 || (was.Gid == want.Gid && mode&group != 0) {
+		return nil
+	}
+	return Hopeless(fmt.Errorf("what is created here belongs to user %d and group %d, but the template's files to %d and %d, so that Odoo could not use it: run this Job as user %d", was.Uid, was.Gid, want.Uid, want.Gid, want.Uid))
+}
