@@ -2,6 +2,7 @@ package effect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -164,31 +165,46 @@ func (hs *homeserver) name(ctx context.Context, room id.RoomID) (string, error) 
 	return content.Name, nil
 }
 
-// members of a room, past ones included, by what they are to it.
+// members of a room, past ones included, by what they are to it. They are read
+// from the room's state: Dendrite keeps its list of members apart from that, a
+// moment behind, and mautrix panics on a list with a null in it.
 func (hs *homeserver) members(ctx context.Context, room id.RoomID) (map[id.UserID]event.Membership, error) {
-	// The library's own Members panics on a list with a null in it.
-	var list struct {
-		Chunk []struct {
-			Type     string     `json:"type"`
-			StateKey *id.UserID `json:"state_key"`
-			Content  struct {
-				Membership event.Membership `json:"membership"`
-			} `json:"content"`
-		} `json:"chunk"`
+	var state []struct {
+		Type     string          `json:"type"`
+		StateKey id.UserID       `json:"state_key"`
+		Content  json.RawMessage `json:"content"`
 	}
 	if err := hs.do(ctx, func(ctx context.Context) error {
-		_, err := hs.client.MakeRequest(ctx, http.MethodGet, hs.client.BuildClientURL("v3", "rooms", room, "members"), nil, &list)
+		_, err := hs.client.MakeRequest(ctx, http.MethodGet, hs.client.BuildClientURL("v3", "rooms", room, "state"), nil, &state)
 		return err
 	}); err != nil {
 		return nil, fmt.Errorf("cannot list the members of room %s: %w", room, err)
 	}
-	members := make(map[id.UserID]event.Membership, len(list.Chunk))
-	for _, e := range list.Chunk {
-		if e.Type == event.StateMember.Type && e.StateKey != nil {
-			members[*e.StateKey] = e.Content.Membership
+	members := map[id.UserID]event.Membership{}
+	for _, e := range state {
+		if e.Type != event.StateMember.Type {
+			continue
 		}
+		var content event.MemberEventContent
+		if err := json.Unmarshal(e.Content, &content); err != nil {
+			return nil, fmt.Errorf("cannot tell whether %s is in room %s: %w", e.StateKey, room, err)
+		}
+		members[e.StateKey] = content.Membership
 	}
 	return members, nil
+}
+
+// membership is what one user is to a room, and empty if the room has never seen
+// them.
+func (hs *homeserver) membership(ctx context.Context, room id.RoomID, user id.UserID) (event.Membership, error) {
+	var content event.MemberEventContent
+	err := hs.do(ctx, func(ctx context.Context) error {
+		return hs.client.StateEvent(ctx, room, event.StateMember, user.String(), &content)
+	})
+	if err != nil && !errors.Is(err, mautrix.MNotFound) {
+		return "", fmt.Errorf("cannot tell whether %s is in room %s: %w", user, room, err)
+	}
+	return content.Membership, nil
 }
 
 // dropAlias takes an alias away from its room.

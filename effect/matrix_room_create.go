@@ -134,7 +134,7 @@ func (hs *homeserver) invite(ctx context.Context, room id.RoomID, users []id.Use
 			continue
 		}
 		// Another run of this effect may have invited them in the meantime.
-		if members, again := hs.members(ctx, room); again == nil && members[user] != "" {
+		if now, again := hs.membership(ctx, room, user); again == nil && now != "" {
 			continue
 		}
 		errs = append(errs, fmt.Errorf("cannot invite %s: %w", user, err))

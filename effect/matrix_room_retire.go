@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 
 	"maunium.net/go/mautrix"
@@ -65,7 +66,7 @@ func MatrixRoomRetire(ctx context.Context, c MatrixRoomRetireConfig) error {
 	}
 	if len(stayed) > 0 {
 		// A second run would not find the room, and call this a success.
-		return Hopeless(fmt.Errorf("room %s (%s) is retired, but these are still in it, because they have as much power there as %s: %v: ask them to leave",
+		return Hopeless(fmt.Errorf("room %s (%s) is retired, but %s has not the power to put out %v: ask them to leave",
 			room, c.retiredName(), hs.client.UserID, stayed))
 	}
 	slog.InfoContext(ctx, "Retired the support room", "alias", c.alias(), "room", room, "name", c.retiredName())
@@ -90,15 +91,16 @@ func (hs *homeserver) putOut(ctx context.Context, room id.RoomID) ([]id.UserID, 
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, mautrix.MForbidden) {
+		var answer mautrix.HTTPError
+		if !errors.As(err, &answer) || !answer.IsStatus(http.StatusForbidden) {
 			return nil, fmt.Errorf("cannot remove %s from room %s: %w", user, room, err)
 		}
 		// Forbidden also when they left in the meantime.
-		now, again := hs.members(ctx, room)
-		if again != nil {
-			return nil, again
+		now, err := hs.membership(ctx, room, user)
+		if err != nil {
+			return nil, err
 		}
-		if present(now[user]) {
+		if present(now) {
 			stayed = append(stayed, user)
 		}
 	}
