@@ -11,9 +11,12 @@ func Effects() []Effect {
 		define("matrix-room-create", "Creates the tenant's support room, and invites those who are to be in it.", MatrixRoomCreate),
 		define("account-webhook", "Tells the account portal that the tenant is in service, or gone.", AccountWebhook),
 		define("client-provisioned", "Announces on the event bus that the tenant is in service.", ClientProvisioned),
+		define("backup", "Backs up the tenant's database and filestore, reads the backup back, and removes expired ones.", Backup),
+		define("final-backup", "Makes the last backup before the tenant goes, and leaves word since when it is gone.", FinalBackup),
 		define("connections-drain", "Ends the sessions of the tenant's database, once that is closed.", ConnectionsDrain),
 		define("filestore-wipe", "Removes the tenant's directory from the filestore.", FilestoreWipe),
 		define("matrix-room-retire", "Renames the tenant's support room, puts its members out and drops its alias.", MatrixRoomRetire),
 		define("client-deprovisioned", "Announces on the event bus that the tenant is gone.", ClientDeprovisioned),
+		define("backup-retention", "Removes expired backups of all tenants, also of those that are gone.", BackupRetention),
 	}
 }

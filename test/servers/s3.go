@@ -58,11 +58,9 @@ func (s *S3Server) Start(t testing.TB) {
 	began := time.Now()
 	rclone := tool(t, "rclone")
 	var log bytes.Buffer
-	// Without a directory cache: two clients that write at once must see each
-	// other's objects, as on any S3. The empty configuration keeps the user's
-	// own out.
+	// The empty configuration keeps the user's own out.
 	server := exec.Command(rclone, "serve", "s3", s.Dir, "--addr", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port))),
-		"--auth-key", s.AccessKey+","+s.SecretKey, "--config", "", "--dir-cache-time", "0s", "--poll-interval", "0")
+		"--auth-key", s.AccessKey+","+s.SecretKey, "--config", "")
 	server.Stdout, server.Stderr = &log, &log
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := server.Start(); err != nil {

@@ -1,0 +1,443 @@
+package effect
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// BackupConfig configures backup and final-backup.
+type BackupConfig struct {
+	Tenant
+	Postgres
+	Filestore
+	Storage
+
+	Repository    string `env:"RESTIC_REPOSITORY,required,notEmpty" doc:"The tenant's repository: s3:https://HOST/BUCKET/NAME-PROJECT or a folder. It is created by the first backup."`
+	RetentionDays int    `env:"BACKUP_RETENTION_DAYS,required"      doc:"For how many days a backup is kept. The newest of a living tenant is kept for longer if need be."`
+}
+
+// Tags of a snapshot are separated by commas.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// Validate returns all that is wrong.
+func (c BackupConfig) Validate() error {
+	errs := []error{c.Tenant.Validate(), c.Postgres.Validate()}
+	for name, value := range map[string]string{"TENANT_UID": c.UID, "TENANT_ODOO_VERSION": c.Version} {
+		if !plainWord.MatchString(value) {
+			errs = append(errs, fmt.Errorf("%s: %q must be letters, digits, dots and dashes", name, value))
+		}
+	}
+	at, err := parseLocation(c.Repository)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %w", err))
+	} else {
+		errs = append(errs, c.Storage.validate(at))
+		// The one thing that keeps a tenant out of another's repository.
+		name, project := c.Name, strings.TrimLeft(strings.TrimPrefix(at.name(), c.Name+"-"), "0")
+		if !strings.HasPrefix(at.name(), name+"-") || project != strconv.Itoa(c.ProjectID) {
+			errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %q must end in the tenant's name and project, %s-%d: each tenant has a repository of its own", at, c.Name, c.ProjectID))
+		}
+	}
+	if c.RetentionDays < 1 {
+		errs = append(errs, fmt.Errorf("BACKUP_RETENTION_DAYS: %d must be 1 or more", c.RetentionDays))
+	}
+	return errors.Join(errs...)
+}
+
+// Backup puts the tenant's database and filestore into its repository, reads
+// them back, says so in a receipt, and removes what is older than the retention.
+func Backup(ctx context.Context, c BackupConfig) error {
+	return c.backUp(ctx, kindBackup)
+}
+
+// FinalBackup is the last backup before the tenant goes. Everything in the
+// repository is read back rather than only the dump, and the receipt is the
+// tenant's tombstone: it tells backup-retention since when the tenant is gone.
+//
+// Running it twice makes a second one. Once the database is closed to
+// connections, it succeeds only if there is a complete one already.
+func FinalBackup(ctx context.Context, c BackupConfig) error {
+	return c.backUp(ctx, kindFinal)
+}
+
+func (c BackupConfig) backUp(ctx context.Context, kind string) error {
+	at, err := parseLocation(c.Repository)
+	if err != nil {
+		return Hopeless(err)
+	}
+	repo, err := c.repository(at)
+	if err != nil {
+		return err
+	}
+	b := backup{BackupConfig: c, kind: kind, repo: repo, run: time.Now().UTC().Format("20060102T150405Z-") + strings.ToLower(rand.Text()[:6])}
+
+	// Object storage is asked first, so that an outage of it costs nobody a
+	// session of the database.
+	if _, err := repo.initialised(ctx); err != nil {
+		return err
+	}
+	conn, err := c.connect(ctx, c.Database)
+	if isClosed(err) && kind == kindFinal {
+		return b.alreadyFinal(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer disconnect(conn)
+
+	// Held by the session for as long as the backup takes. It keeps two first
+	// backups from creating the repository at the same time.
+	var alone bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(backupLock)).Scan(&alone); err != nil {
+		return fmt.Errorf("cannot look whether another backup is under way: %w", err)
+	}
+	if !alone {
+		slog.InfoContext(ctx, "Another backup of this tenant is under way: waiting for it to end")
+		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(backupLock)); err != nil {
+			return fmt.Errorf("cannot wait for another backup to end: %w", err)
+		}
+	}
+
+	if b.attachments, err = storedFiles(ctx, conn); err != nil {
+		return err
+	}
+	if err := repo.initialise(ctx); err != nil {
+		return err
+	}
+	return b.make(ctx)
+}
+
+// backupLock keeps two backups of one database from running at the same time;
+// it is "backup" in ASCII.
+const backupLock = 0x6261636b7570
+
+// What PostgreSQL answers, by SQLSTATE, to who wants to connect to a database
+// that is closed to connections, or that is gone.
+const (
+	databaseClosed  = "55000"
+	databaseUnknown = "3D000"
+)
+
+// isClosed tells whether a database can't be connected to because it has been
+// closed or dropped, rather than because something is out of order.
+func isClosed(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == databaseClosed || pg.Code == databaseUnknown)
+}
+
+// storedFiles counts the files that an Odoo database refers to.
+func storedFiles(ctx context.Context, conn *pgx.Conn) (int64, error) {
+	var isOdoo bool
+	if err := conn.QueryRow(ctx, "SELECT to_regclass('public.ir_attachment') IS NOT NULL").Scan(&isOdoo); err != nil || !isOdoo {
+		return 0, err
+	}
+	var n int64
+	if err := conn.QueryRow(ctx, "SELECT count(DISTINCT store_fname) FROM public.ir_attachment").Scan(&n); err != nil {
+		return 0, fmt.Errorf("cannot count the files that the database refers to; PGUSER must be a member of ODOO_ROLE: %w", err)
+	}
+	return n, nil
+}
+
+// A backup is one run.
+type backup struct {
+	BackupConfig
+	kind string
+	run  string
+	repo *repository
+
+	// attachments is how many files the database refers to.
+	attachments int64
+}
+
+func (b *backup) make(ctx context.Context) error {
+	began := time.Now()
+	r := receipt{
+		Run: b.run, Kind: b.kind,
+		Tenant: b.Name, UID: b.UID, ProjectID: b.ProjectID, Database: b.Database, Tier: b.Tier, Version: b.Version,
+		RetentionDays: b.RetentionDays,
+	}
+
+	// The dump comes first: what it refers to is then found in the filestore,
+	// where files are only added, but for a daily collection of garbage.
+	var err error
+	if r.Dump, err = b.dump(ctx); err != nil {
+		return fmt.Errorf("cannot back up database %q: %w", b.Database, err)
+	}
+	if r.Dump.Entries, err = b.readBack(ctx, r.Dump); err != nil {
+		return fmt.Errorf("the dump of database %q can't be read back: %w", b.Database, err)
+	}
+	if r.Filestore, err = b.filestore(ctx); err != nil {
+		return fmt.Errorf("cannot back up the filestore %s: %w", filepath.Join(b.Root, b.Database), err)
+	}
+	if err := b.check(ctx); err != nil {
+		return fmt.Errorf("repository %s isn't sound: %w", b.repo.at, err)
+	}
+	if b.kind == kindFinal {
+		now := time.Now().UTC().Truncate(time.Second)
+		r.GoneSince = &now
+	}
+	if err := b.sign(ctx, r); err != nil {
+		return fmt.Errorf("cannot write the receipt: %w", err)
+	}
+
+	files := int64(0)
+	if r.Filestore != nil {
+		files = r.Filestore.Files
+	}
+	slog.InfoContext(ctx, "Backed up and read back", "run", b.run, "kind", b.kind, "repository", b.repo.at.String(),
+		"dumpBytes", r.Dump.Bytes, "dumpEntries", r.Dump.Entries, "files", files, "took", time.Since(began).Round(time.Millisecond).String())
+
+	// The backup is made, whatever becomes of the older ones: another attempt
+	// would only make one more. What is left here, backup-retention removes, and
+	// fails if it can't.
+	if err := b.retain(ctx); err != nil && ctx.Err() == nil {
+		slog.WarnContext(ctx, "Cannot remove expired backups; backup-retention will try again", "error", err.Error())
+	}
+	return nil
+}
+
+// tags of a snapshot of this run.
+func (b *backup) tags(part string, more ...string) string {
+	return strings.Join(append([]string{
+		tagTenant + "=" + b.Name,
+		tagUID + "=" + b.UID,
+		tagProject + "=" + strconv.Itoa(b.ProjectID),
+		tagVersion + "=" + b.Version,
+		tagRun + "=" + b.run,
+		tagKind + "=" + b.kind,
+		tagPart + "=" + part,
+	}, more...), ",")
+}
+
+// save a snapshot. The host is the tenant and not the pod's name, which changes
+// every night: it is how restic finds the snapshot before.
+func (b *backup) save(tags string, args ...string) program {
+	return b.repo.restic("backup", append([]string{"--quiet", "--json", "--host", b.Name, "--tag", tags}, args...)...)
+}
+
+// dump the database. It isn't compressed, because restic then finds in it what
+// has not changed since the last time, and compresses what has.
+func (b *backup) dump(ctx context.Context) (dumpPart, error) {
+	dump := b.pgProgram("pg_dump", b.Database, "--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=10min")
+	var part dumpPart
+	err := b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		var s summary
+		save := b.save(b.tags(partDatabase), "--stdin", "--stdin-filename", dumpFile)
+		save.stdout = summaryOf(&s)
+		sum := sha256.New()
+		size := &byteCounter{}
+		if err := pipe(ctx, dump, save, io.MultiWriter(sum, size)); err != nil {
+			return b.repo.explain(err)
+		}
+		part = dumpPart{Snapshot: s.Snapshot, Bytes: size.n, SHA256: hex.EncodeToString(sum.Sum(nil))}
+		return nil
+	})
+	return part, err
+}
+
+// pgProgram runs one of PostgreSQL's programs on a database.
+func (p Postgres) pgProgram(name, database string, args ...string) program {
+	return program{name: name, args: args, env: []string{
+		"PGHOST=" + p.Host, "PGPORT=" + strconv.Itoa(int(p.Port)), "PGUSER=" + p.User, "PGPASSWORD=" + p.Password,
+		"PGSSLMODE=" + p.SSLMode, "PGDATABASE=" + database, "PGAPPNAME=planaclient",
+		fmt.Sprintf("PGCONNECT_TIMEOUT=%d", int(connectTimeout.Seconds())),
+	}}
+}
+
+// readBack the dump from the repository: byte for byte what pg_dump wrote, and a
+// list of contents that an Odoo database has. It returns how long that list is.
+func (b *backup) readBack(ctx context.Context, d dumpPart) (int, error) {
+	entries, users := 0, false
+	list := program{name: "pg_restore", args: []string{"--list"}, readsOnlyTheStart: true}
+	list.stdout = &lineWriter{each: func(line []byte) error {
+		if bytes.HasPrefix(line, []byte(";")) {
+			return nil
+		}
+		entries++
+		users = users || bytes.Contains(line, []byte(" TABLE DATA public res_users "))
+		return nil
+	}}
+	sum, size := sha256.New(), &byteCounter{}
+	if err := pipe(ctx, b.repo.restic("dump", "--no-lock", d.Snapshot, "/"+dumpFile), list, io.MultiWriter(sum, size)); err != nil {
+		return 0, b.repo.explain(err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != d.SHA256 {
+		return 0, fmt.Errorf("%d bytes with SHA-256 %s were written, but %d with %s come back", d.Bytes, d.SHA256, size.n, got)
+	}
+	if !users {
+		return 0, fmt.Errorf("it has %d entries and none of them is the data of table res_users: database %q isn't Odoo's, or not yet", entries, b.Database)
+	}
+	return entries, nil
+}
+
+// filestore backs up the tenant's files, and counts them in the repository.
+func (b *backup) filestore(ctx context.Context) (*filePart, error) {
+	found, err := b.hasFilestore(ctx)
+	if !found || err != nil {
+		return nil, err
+	}
+	var s summary
+	for attempt := 1; ; attempt++ {
+		err := b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+			// A file's name is the hash of its content, so neither its inode nor its
+			// ctime, which changes with each hard link that a clone of a template
+			// makes, are a reason to read it again.
+			save := b.save(b.tags(partFilestore), "--ignore-inode", "--ignore-ctime", b.Database)
+			save.dir = b.Root
+			save.stdout = summaryOf(&s)
+			return save.run(ctx)
+		})
+		if err == nil {
+			break
+		}
+		// Odoo's daily collection of garbage removed a file between its being
+		// listed and its being read.
+		const someFilesCouldNotBeRead = 3
+		if exitCode(err) != someFilesCouldNotBeRead || attempt == 3 || ctx.Err() != nil {
+			return nil, b.repo.explain(err)
+		}
+		slog.InfoContext(ctx, "Some files could not be read: trying again", "attempt", attempt)
+	}
+
+	files, size, err := b.repo.count(ctx, s.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	if files != s.Files || size != s.Bytes {
+		return nil, fmt.Errorf("%d files of %d bytes were written, but snapshot %s has %d of %d bytes", s.Files, s.Bytes, s.Snapshot, files, size)
+	}
+	return &filePart{Snapshot: s.Snapshot, Files: files, Bytes: size}, nil
+}
+
+// hasFilestore tells whether the tenant has a directory of files. One without
+// attachments may have none; but one whose database refers to files must not go
+// with a last backup that has none of them.
+func (b *backup) hasFilestore(ctx context.Context) (bool, error) {
+	root, err := os.OpenRoot(b.Root)
+	if err != nil {
+		return false, fmt.Errorf("cannot open FILESTORE_ROOT; is the volume mounted? %w", err)
+	}
+	defer root.Close() //nolint:errcheck // It was only read.
+	info, err := root.Lstat(b.Database)
+	switch {
+	case err == nil && !info.IsDir():
+		return false, Hopeless(errors.New("it must be a directory, and not a link or a file"))
+	case err == nil:
+		return true, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	case b.attachments == 0:
+		slog.InfoContext(ctx, "The tenant has no filestore and refers to no files: backed up without", "directory", filepath.Join(b.Root, b.Database))
+		return false, nil
+	case b.kind == kindFinal:
+		return false, fmt.Errorf("there is no such directory, but the database refers to %d files: mount the right volume; if the files are lost for good, make the directory, empty", b.attachments)
+	default:
+		slog.WarnContext(ctx, "The tenant has no filestore, but its database refers to files: backed up without them",
+			"directory", filepath.Join(b.Root, b.Database), "files", b.attachments)
+		return false, nil
+	}
+}
+
+// check that the repository is sound: nightly that everything is there that the
+// snapshots need, and before the tenant goes every byte of it.
+func (b *backup) check(ctx context.Context) error {
+	// Its lock would be an exclusive one, for which the lock of a killed run is
+	// in the way for half an hour. It only reads.
+	args := []string{"--quiet", "--no-lock"}
+	if b.kind == kindFinal {
+		args = append(args, "--read-data")
+	}
+	_, err := b.repo.output(ctx, "check", args...)
+	return err
+}
+
+// sign the run: from here on it counts.
+func (b *backup) sign(ctx context.Context, r receipt) error {
+	body, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	more := []string{tagRetention + "=" + strconv.Itoa(b.RetentionDays)}
+	if r.Filestore == nil {
+		more = append(more, tagFilestore+"="+filestoreAbsent)
+	}
+	return b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		in, out, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer in.Close() //nolint:errcheck // The program has its own handle.
+		// A receipt is smaller than what a pipe holds.
+		_, err = out.Write(body)
+		if err := errors.Join(err, out.Close()); err != nil {
+			return err
+		}
+		var s summary
+		save := b.save(b.tags(partReceipt, more...), "--stdin", "--stdin-filename", receiptFile)
+		save.stdin, save.stdout = in, summaryOf(&s)
+		return save.run(ctx)
+	})
+}
+
+// retain what the tenant's retention asks for, and forget the rest.
+func (b *backup) retain(ctx context.Context) error {
+	all, err := b.repo.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	old := expired(runs(all), map[string]int{b.UID: b.RetentionDays}, time.Now())
+	if len(old) == 0 {
+		return nil
+	}
+	if err := b.repo.forget(ctx, snapshotsOf(old)); err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "Removed expired backups", "runs", len(old), "retentionDays", b.RetentionDays)
+	return nil
+}
+
+// alreadyFinal succeeds if the tenant has its final backup.
+func (b *backup) alreadyFinal(ctx context.Context, closed error) error {
+	found, err := b.repo.initialised(ctx)
+	if err != nil {
+		return err
+	}
+	if found {
+		all, err := b.repo.snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		last := newest(runs(all), func(r *run) bool { return r.uid == b.UID })
+		if last != nil && last.kind == kindFinal {
+			slog.InfoContext(ctx, "The database is closed, and the tenant has its final backup already", "run", last.id)
+			return nil
+		}
+	}
+	return fmt.Errorf("database %q is closed before tenant %s (%s) had its final backup: open it, ALTER DATABASE %q ALLOW_CONNECTIONS true, and let this run again: %w", b.Database, b.Name, b.UID, b.Database, closed)
+}
+
+// byteCounter counts what is written to it.
+type byteCounter struct{ n int64 }
+
+func (c *byteCounter) Write(b []byte) (int, error) {
+	c.n += int64(len(b))
+	return len(b), nil
+}

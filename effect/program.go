@@ -1,0 +1,218 @@
+package effect
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// stopsWithin is how long a program that was told to stop may take to tidy up.
+// An effect as a whole has five seconds.
+const stopsWithin = 4 * time.Second
+
+// A program is one run of something that isn't ours, such as pg_dump. What it
+// has to say on stderr goes to the log. Its environment is what env says and
+// nothing else, so that each program sees its own secrets only.
+type program struct {
+	name string
+	args []string
+	env  []string
+	dir  string
+
+	stdin  *os.File
+	stdout io.Writer
+
+	// readsOnlyTheStart of its input, and may end before the rest of it.
+	readsOnlyTheStart bool
+}
+
+// A programError is a program that failed, and why in its own words.
+type programError struct {
+	program string
+	says    string
+	err     error
+}
+
+func (e *programError) Error() string {
+	if e.says == "" {
+		return fmt.Sprintf("%s: %v", e.program, e.err)
+	}
+	return fmt.Sprintf("%s: %v: %s", e.program, e.err, e.says)
+}
+
+func (e *programError) Unwrap() error { return e.err }
+
+// exitCode of the program whose failure this error tells of, or -1.
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// says tells whether the error is of a program that said this on stderr.
+func says(err error, what string) bool {
+	var p *programError
+	return errors.As(err, &p) && strings.Contains(p.says, what)
+}
+
+// run the program to its end, or until the context is done.
+func (p program) run(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, p.name, p.args...)
+	cmd.Dir = p.dir
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, p.env...)
+	cmd.Stdout = p.stdout
+	if p.stdin != nil {
+		cmd.Stdin = p.stdin
+	}
+	stderr := &stderrLog{ctx: ctx, program: p.name}
+	cmd.Stderr = stderr
+
+	// SIGINT lets restic remove its lock, and makes pg_dump cancel its query.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = stopsWithin
+	// A program that outlives us would take the end of its input for the end
+	// of the data.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
+	err := cmd.Run()
+	stderr.flush()
+	if errors.Is(err, exec.ErrNotFound) {
+		return Hopeless(fmt.Errorf("cannot run %s: it isn't in this image, which must be the effects image: %w", p.name, err))
+	}
+	if err != nil {
+		return &programError{program: strings.Join(append([]string{p.name}, firstWord(p.args)...), " "), says: stderr.tail(), err: err}
+	}
+	return nil
+}
+
+// firstWord of the arguments that is a subcommand rather than a flag.
+func firstWord(args []string) []string {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return args[:1]
+	}
+	return nil
+}
+
+// pipe what one program writes into another, and into tee. The consumer sees the
+// end of its input only after the producer has succeeded: a producer that fails
+// half-way has its consumer stopped first, because restic, for one, would keep
+// half a dump as if it were whole.
+func pipe(ctx context.Context, producer, consumer program, tee io.Writer) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot connect %s to %s: %w", producer.name, consumer.name, err)
+	}
+	defer w.Close() //nolint:errcheck // Closed with its error looked at below; this is for the other ways out.
+
+	consuming, stop := context.WithCancel(ctx)
+	defer stop()
+	producing, stopProducer := context.WithCancel(ctx)
+	defer stopProducer()
+
+	consumer.stdin = r
+	consumed := make(chan error, 1)
+	go func() {
+		err := consumer.run(consuming)
+		// The producer must not wait for a reader that is gone.
+		_ = r.Close()
+		if err != nil {
+			stopProducer()
+		}
+		consumed <- err
+	}()
+
+	var sink io.Writer = w
+	if consumer.readsOnlyTheStart {
+		sink = &untilClosed{w: w}
+	}
+	producer.stdout = io.MultiWriter(tee, sink)
+	if err := producer.run(producing); err != nil {
+		failedFirst := producing.Err() != nil && ctx.Err() == nil
+		stop()
+		consumerErr := <-consumed
+		if failedFirst || errors.Is(err, syscall.EPIPE) {
+			return consumerErr
+		}
+		return err
+	}
+	if err := w.Close(); err != nil {
+		stop()
+		return errors.Join(fmt.Errorf("cannot hand the end of %s's output to %s: %w", producer.name, consumer.name, err), <-consumed)
+	}
+	return <-consumed
+}
+
+// untilClosed writes to a pipe for as long as somebody reads from it, and
+// discards the rest.
+type untilClosed struct {
+	w      io.Writer
+	closed bool
+}
+
+func (u *untilClosed) Write(b []byte) (int, error) {
+	if u.closed {
+		return len(b), nil
+	}
+	n, err := u.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		u.closed = true
+		return len(b), nil
+	}
+	return n, err
+}
+
+// stderrLog logs what a program says, line by line, and remembers the end of it
+// for the error.
+type stderrLog struct {
+	ctx     context.Context
+	program string
+	line    []byte
+	last    []string
+}
+
+func (l *stderrLog) Write(b []byte) (int, error) {
+	l.line = append(l.line, b...)
+	for {
+		n, line, err := bufio.ScanLines(l.line, false)
+		if n == 0 || err != nil {
+			break
+		}
+		l.say(string(line))
+		l.line = l.line[n:]
+	}
+	// A program without line ends must not fill our memory.
+	if len(l.line) > 64<<10 {
+		l.flush()
+	}
+	return len(b), nil
+}
+
+func (l *stderrLog) flush() {
+	l.say(string(l.line))
+	l.line = nil
+}
+
+func (l *stderrLog) say(line string) {
+	line = strings.TrimSpace(line)
+	if line == "" {
+		return
+	}
+	slog.InfoContext(l.ctx, "A program says", "program", l.program, "says", line)
+	const remembered = 6
+	l.last = append(l.last, line)
+	if len(l.last) > remembered {
+		l.last = l.last[1:]
+	}
+}
+
+func (l *stderrLog) tail() string { return strings.Join(l.last, "; ") }

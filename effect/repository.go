@@ -1,0 +1,349 @@
+package effect
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Tags of the snapshots in a tenant's repository. A run of a backup leaves up to
+// three of them: the database's dump, the filestore, and last a receipt, which
+// says that the other two were read back. Only a run with a receipt counts.
+// Nothing is ever changed once written, so a run that was killed leaves no more
+// than snapshots without a receipt.
+const (
+	tagTenant    = "tenant"
+	tagUID       = "uid"
+	tagProject   = "project"
+	tagVersion   = "odoo"
+	tagRun       = "run"
+	tagKind      = "kind"
+	tagPart      = "part"
+	tagFilestore = "filestore"
+	tagRetention = "retention"
+)
+
+// Kinds of a run. The receipt of a final one is the tenant's tombstone.
+const (
+	kindBackup = "backup"
+	kindFinal  = "final-backup"
+)
+
+// Parts of a run.
+const (
+	partDatabase  = "database"
+	partFilestore = "filestore"
+	partReceipt   = "receipt"
+)
+
+// filestoreAbsent is the value of tagFilestore where the tenant had none.
+const filestoreAbsent = "absent"
+
+// Names of files in snapshots.
+const (
+	dumpFile    = "database.dump"
+	receiptFile = "receipt.json"
+)
+
+// Patience with a repository that somebody else has locked. A run that was
+// killed leaves a lock that its repository's other users must take for a live
+// one for half an hour; a pod's name is its host name, so restic can't look
+// whether the locking process still lives.
+const (
+	untilLocksAreStale = 35 * time.Minute
+	forRetention       = time.Minute
+)
+
+// A receipt is what a run says of itself once it has been read back. It is the
+// one file of the run's last snapshot.
+type receipt struct {
+	Run       string    `json:"run"`
+	Kind      string    `json:"kind"`
+	Tenant    string    `json:"tenant"`
+	UID       string    `json:"uid"`
+	ProjectID int       `json:"projectId"`
+	Database  string    `json:"database"`
+	Tier      string    `json:"tier"`
+	Version   string    `json:"odooVersion"`
+	Dump      dumpPart  `json:"dump"`
+	Filestore *filePart `json:"filestore,omitempty"`
+
+	// RetentionDays that the tenant's tier asked for at that time.
+	RetentionDays int `json:"retentionDays"`
+
+	// GoneSince makes the receipt a tombstone: the tenant was taken away right
+	// after this backup.
+	GoneSince *time.Time `json:"goneSince,omitempty"`
+}
+
+type dumpPart struct {
+	Snapshot string `json:"snapshot"`
+	Bytes    int64  `json:"bytes"`
+	SHA256   string `json:"sha256"`
+	Entries  int    `json:"entries"`
+}
+
+type filePart struct {
+	Snapshot string `json:"snapshot"`
+	Files    int64  `json:"files"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// A snapshot as restic lists it.
+type snapshot struct {
+	ID   string    `json:"id"`
+	Time time.Time `json:"time"`
+	Tags []string  `json:"tags"`
+}
+
+// tag of a snapshot by its key, or "".
+func (s snapshot) tag(key string) string {
+	for _, t := range s.Tags {
+		if v, found := strings.CutPrefix(t, key+"="); found {
+			return v
+		}
+	}
+	return ""
+}
+
+// A repository of one tenant's backups.
+type repository struct {
+	at    location
+	files files
+	env   []string
+	flags []string
+}
+
+// repository at a location.
+func (s Storage) repository(at location) (*repository, error) {
+	f, err := s.open(at)
+	if err != nil {
+		return nil, err
+	}
+	r := &repository{at: at, files: f, env: []string{"RESTIC_REPOSITORY=" + at.String(), "RESTIC_PASSWORD=" + s.Password}}
+	if at.endpoint != nil {
+		r.env = append(r.env, "AWS_ACCESS_KEY_ID="+s.AccessKey, "AWS_SECRET_ACCESS_KEY="+s.SecretKey)
+	}
+	if s.Region != "" {
+		r.env = append(r.env, "AWS_DEFAULT_REGION="+s.Region)
+	}
+	if s.CacheDir != "" {
+		r.flags = []string{"--cleanup-cache", "--cache-dir", s.CacheDir}
+	} else {
+		r.flags = []string{"--no-cache"}
+	}
+	return r, nil
+}
+
+// restic command on this repository.
+func (r *repository) restic(command string, args ...string) program {
+	all := append([]string{command}, r.flags...)
+	return program{name: "restic", args: append(all, args...), env: r.env}
+}
+
+// output of a restic command.
+func (r *repository) output(ctx context.Context, command string, args ...string) ([]byte, error) {
+	var out bytes.Buffer
+	p := r.restic(command, args...)
+	p.stdout = &out
+	if err := p.run(ctx); err != nil {
+		return nil, r.explain(err)
+	}
+	return out.Bytes(), nil
+}
+
+func (r *repository) explain(err error) error {
+	if says(err, "wrong password or no key found") {
+		return fmt.Errorf("repository %s doesn't open with RESTIC_PASSWORD: it was made with another password: %w", r.at, err)
+	}
+	return err
+}
+
+// initialised tells whether there is a repository.
+func (r *repository) initialised(ctx context.Context) (bool, error) {
+	found, err := r.files.exists(ctx, "config")
+	if err != nil {
+		return false, fmt.Errorf("cannot look for repository %s: %w", r.at, err)
+	}
+	return found, nil
+}
+
+// initialise the repository unless it is. Nobody else may do so at the same
+// time: of two keys, only one would fit what the repository is encrypted with,
+// and restic would take either.
+func (r *repository) initialise(ctx context.Context) error {
+	found, err := r.initialised(ctx)
+	if found || err != nil {
+		return err
+	}
+
+	// A key without a config is what remains of a run that was killed right
+	// here. restic would add a second one.
+	for _, dir := range []string{"snapshots", "index"} {
+		names, err := r.files.list(ctx, dir)
+		if err != nil {
+			return fmt.Errorf("cannot look into repository %s: %w", r.at, err)
+		}
+		if len(names) > 0 {
+			return fmt.Errorf("repository %s is damaged: it holds data in %s/ and has lost its config; restore that file, or move the repository away", r.at, dir)
+		}
+	}
+	keys, err := r.files.list(ctx, "keys")
+	if err != nil {
+		return fmt.Errorf("cannot look into repository %s: %w", r.at, err)
+	}
+	for _, key := range keys {
+		slog.InfoContext(ctx, "Removing the key of a repository that was never finished", "repository", r.at.String(), "key", key)
+		if err := r.files.remove(ctx, "keys/"+key); err != nil {
+			return fmt.Errorf("cannot remove key %s of unfinished repository %s: %w", key, r.at, err)
+		}
+	}
+
+	if _, err := r.output(ctx, "init"); err != nil {
+		return fmt.Errorf("cannot create repository %s: %w", r.at, err)
+	}
+	slog.InfoContext(ctx, "Created the tenant's repository", "repository", r.at.String())
+	return nil
+}
+
+// whenUnlocked runs what locks the repository, and again for as long as somebody
+// else's lock is in the way. Locks that nobody can hold any more are removed.
+func (r *repository) whenUnlocked(ctx context.Context, patience time.Duration, do func() error) error {
+	return patiently(ctx, patience, func(context.Context) error {
+		// What is patient here is the waiting: a long backup isn't cut short.
+		err := do()
+		if !says(err, "already locked") {
+			return err
+		}
+		if _, err := r.output(ctx, "unlock", "--quiet"); err != nil {
+			return fmt.Errorf("cannot remove stale locks of repository %s: %w", r.at, err)
+		}
+		return retryable(err, 0)
+	})
+}
+
+// snapshots in the repository.
+func (r *repository) snapshots(ctx context.Context) ([]snapshot, error) {
+	// Reading without a lock: the worst that a prune at the same time can do is
+	// to make this attempt fail.
+	out, err := r.output(ctx, "snapshots", "--json", "--no-lock")
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the snapshots of repository %s: %w", r.at, err)
+	}
+	var all []snapshot
+	if err := json.Unmarshal(out, &all); err != nil {
+		return nil, fmt.Errorf("cannot read restic's list of snapshots of repository %s: %w", r.at, err)
+	}
+	return all, nil
+}
+
+// receipt that a snapshot holds.
+func (r *repository) receipt(ctx context.Context, s snapshot) (receipt, error) {
+	var got receipt
+	out, err := r.output(ctx, "dump", "--no-lock", s.ID, "/"+receiptFile)
+	if err != nil {
+		return got, fmt.Errorf("cannot read the receipt of run %s: %w", s.tag(tagRun), err)
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		return got, fmt.Errorf("the receipt of run %s in repository %s isn't what it should be: %w", s.tag(tagRun), r.at, err)
+	}
+	return got, nil
+}
+
+// count the files and bytes of a snapshot.
+func (r *repository) count(ctx context.Context, snapshot string) (files, bytes int64, err error) {
+	counter := &lineWriter{each: func(line []byte) error {
+		var node struct {
+			Type string `json:"type"`
+			Size int64  `json:"size"`
+		}
+		if err := json.Unmarshal(line, &node); err != nil {
+			return fmt.Errorf("cannot read restic's list of files: %w", err)
+		}
+		if node.Type == "file" {
+			files++
+			bytes += node.Size
+		}
+		return nil
+	}}
+	p := r.restic("ls", "--json", "--no-lock", snapshot)
+	p.stdout = counter
+	if err := p.run(ctx); err != nil {
+		return 0, 0, fmt.Errorf("cannot list the files of snapshot %s: %w", snapshot, r.explain(err))
+	}
+	return files, bytes, nil
+}
+
+// summary is restic's last word on a backup.
+type summary struct {
+	Type     string `json:"message_type"`
+	Snapshot string `json:"snapshot_id"`
+	Files    int64  `json:"total_files_processed"`
+	Bytes    int64  `json:"total_bytes_processed"`
+	Added    int64  `json:"data_added"`
+}
+
+// summaryOf picks restic's summary out of what a `backup --json` writes.
+func summaryOf(s *summary) io.Writer {
+	return &lineWriter{each: func(line []byte) error {
+		var got summary
+		if err := json.Unmarshal(line, &got); err != nil {
+			return fmt.Errorf("cannot read restic's answer: %w", err)
+		}
+		if got.Type == "summary" {
+			*s = got
+		}
+		return nil
+	}}
+}
+
+// forget snapshots, and free what only they used.
+func (r *repository) forget(ctx context.Context, ids []string) error {
+	return r.whenUnlocked(ctx, forRetention, func() error {
+		_, err := r.output(ctx, "forget", append([]string{"--quiet", "--prune"}, ids...)...)
+		return err
+	})
+}
+
+// prune frees what no snapshot uses, such as what killed runs left.
+func (r *repository) prune(ctx context.Context) error {
+	return r.whenUnlocked(ctx, forRetention, func() error {
+		_, err := r.output(ctx, "prune", "--quiet")
+		return err
+	})
+}
+
+// lineWriter hands over what is written to it line by line.
+type lineWriter struct {
+	each func(line []byte) error
+	rest []byte
+}
+
+// longestLine is far beyond any line of restic's.
+const longestLine = 1 << 20
+
+func (l *lineWriter) Write(b []byte) (int, error) {
+	l.rest = append(l.rest, b...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
+		if !found {
+			break
+		}
+		if len(bytes.TrimSpace(line)) > 0 {
+			if err := l.each(line); err != nil {
+				return 0, err
+			}
+		}
+		l.rest = rest
+	}
+	if len(l.rest) > longestLine {
+		return 0, errors.New("a line of more than 1 MiB")
+	}
+	return len(b), nil
+}
