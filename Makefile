@@ -20,3 +20,7 @@ generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference
 .PHONY: check-generated
 check-generated: ## Fail if a generated file is not up to date.
 	@hack/generate --check
+
+.PHONY: test-effects
+test-effects: ## Test the effects against real servers, which it installs or builds if need be.
+	@hack/test-effects
