@@ -12,6 +12,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/crossplane/function-sdk-go"
 
+	"k8s.io/utils/clock"
+
 	"github.com/plana-pulse/function-planaclient/effect"
 	"github.com/plana-pulse/function-planaclient/fn"
 )
@@ -54,7 +56,7 @@ func (c *ServeCommand) Run(ctx context.Context) error {
 	if !c.Insecure {
 		options = append(options, function.MTLSCertificates(c.TLSCertsDir))
 	}
-	return serve(ctx, log, fn.New(log), options...)
+	return serve(ctx, log, fn.New(log, clock.RealClock{}), options...)
 }
 
 // EffectCommand runs one effect.

@@ -5,7 +5,7 @@ import corev1 "k8s.io/api/core/v1"
 // accountWebhook tells the account portal of the tenant.
 func accountWebhook(t *tenancy) jobSpec {
 	return jobSpec{
-		effect:    effectAccountWebhook,
+		key:       effectAccountWebhook,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		pod:       t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.provisioned"))),

@@ -10,7 +10,7 @@ import (
 // things, the welcome mail.
 func clientProvisioned(t *tenancy) jobSpec {
 	return jobSpec{
-		effect:    effectClientProvisioned,
+		key:       effectClientProvisioned,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		pod:       t.pod(t.container(effectClientProvisioned, t.eventEnv())),

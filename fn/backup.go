@@ -17,6 +17,9 @@ import (
 // control plane. Without one, a CronJob that misses 100 runs never runs again.
 const startingDeadline = 2 * time.Hour
 
+// twoNights without a backup, with room for one that began late.
+const twoNights = 36 * time.Hour
+
 // scratchPath is where restic keeps its cache.
 const scratchPath = "/scratch"
 
@@ -35,6 +38,7 @@ func backup(t *tenancy) (composed, outcome) {
 			StartingDeadlineSeconds:    ptr.To(int64(startingDeadline.Seconds())),
 			SuccessfulJobsHistoryLimit: ptr.To[int32](1),
 			FailedJobsHistoryLimit:     ptr.To[int32](1),
+			Suspend:                    ptr.To(t.backupsPaused()),
 			JobTemplate: batchv1.JobTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: t.labels("backup")},
 				Spec:       job,
@@ -44,16 +48,25 @@ func backup(t *tenancy) (composed, outcome) {
 
 	what := composed{object: c}
 	observed := t.observed.backup
-	switch {
-	case observed == nil:
+	if observed == nil {
 		return what, settling(reasonCreating, "CronJob %s/%s is being created", c.GetNamespace(), c.GetName())
-	case lastBackupFailed(observed):
-		return what, outcome{ailing, reasonLastBackupFailed, fmt.Sprintf(
-			"the backup of %s failed. Read why: kubectl -n %s logs --selector %s=%s,app.kubernetes.io/component=backup --tail=-1. Then run it again: kubectl -n %s create job --from=cronjob/%s %s-now",
-			observed.Status.LastScheduleTime.UTC().Format(time.RFC3339), c.GetNamespace(), labelTenant, t.client.GetName(), c.GetNamespace(), c.GetName(), c.GetName())}
-	default:
-		return what, outcome{done, reasonAvailable, "backed up every night by CronJob " + c.GetNamespace() + "/" + c.GetName()}
 	}
+
+	if gap := unbacked(observed); gap > 0 {
+		x := troubleLastBackupFailed
+		if gap > twoNights {
+			x = troubleBackupsFail
+		}
+		o := x.outcome(map[string]string{"namespace": c.GetNamespace(), "name": t.client.GetName()},
+			"the backup of %s failed", observed.Status.LastScheduleTime.UTC().Format(time.RFC3339))
+		// The tenant works, and yesterday's backup is there.
+		o.state = ailing
+		return what, o
+	}
+	if t.backupsPaused() {
+		return what, arrived(reasonSuspended, "nothing changes while the tenant is suspended, so backups are paused")
+	}
+	return what, arrived(reasonAvailable, "backed up every night by CronJob %s/%s", c.GetNamespace(), c.GetName())
 }
 
 // backupPod returns a pod that backs the tenant up.

@@ -2,6 +2,7 @@ package fn
 
 import (
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,8 +38,8 @@ var (
 // database composes the tenant's database.
 func database(t *tenancy) (composed, outcome) {
 	observed := t.observed.database
-	if observed == nil && t.template.undecided != "" {
-		return composed{}, outcome{waiting, reasonTemplateNotReady, t.template.undecided}
+	if observed == nil && t.template.undecided.reason != "" {
+		return composed{}, t.template.undecided
 	}
 
 	db := &sqlv1alpha1.Database{
@@ -57,6 +58,8 @@ func database(t *tenancy) (composed, outcome) {
 	db.SetAnnotations(map[string]string{annotationExternalName: t.database})
 
 	params := &db.Spec.ForProvider
+	// Said explicitly: left out, it would stay at whatever it was last.
+	params.AllowConnections = ptr.To(!t.databaseClosed())
 	if t.template.database != "" {
 		params.Template = ptr.To(t.template.database)
 	}
@@ -104,22 +107,27 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 	switch {
 	case t.ownsDatabase():
 		return mayDoAll
-	case t.done(effectTenantPrepare):
+	case t.done(effectTenantPrepare) || t.leaving():
 		return mayOnlyLook
 	default:
 		return mayCreate
 	}
 }
 
+// slowProvider is how long provider-sql may take to look at a new object.
+const slowProvider = time.Minute
+
 // databaseOutcome tells how the database stands.
 func (t *tenancy) databaseOutcome() outcome {
-	db, name, namespace := t.observed.database, t.client.GetName(), t.platform.Postgres.Namespace
+	db := t.observed.database
+	at := map[string]string{
+		"name": t.client.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret,
+		"template": t.template.database, "declaration": t.template.object,
+	}
 
 	switch {
 	case t.lostDatabase():
-		return failure(reasonDatabaseLost, "database %s was in service and can't be found; nothing is created in its place. "+
-			"If it is only the Database object that went, or once you have restored the database from its backup, take it back: "+
-			"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"database\":{\"adopt\":true}}}'", t.database, name)
+		return troubleDatabaseLost.outcome(at, "database %s was in service and can't be found", t.database)
 
 	case db == nil && t.template.database == "":
 		return settling(reasonCreating, "database %s is being created, empty: there is no template %s", t.database, t.template.object)
@@ -128,22 +136,37 @@ func (t *tenancy) databaseOutcome() outcome {
 		return settling(reasonCreating, "database %s is being cloned from %s", t.database, t.template.database)
 
 	case db.GetDeletionTimestamp() != nil:
-		return failure(reasonDatabaseLost, "Database %s/%s is being deleted by somebody else, and database %s with it", namespace, db.GetName(), t.database)
+		return troubleDatabaseLost.outcome(at, "Database %s/%s is being deleted by somebody else, and database %s with it", db.GetNamespace(), db.GetName(), t.database)
 
-	case !available(db):
-		return settling(reasonCreating, "database %s isn't available yet: %s", t.database, whyUnsynced(db))
+	case available(db) && !t.ownsDatabase():
+		return troubleNameCollision.outcome(at, "database %s existed before this tenant did", t.database)
 
-	case !t.ownsDatabase():
-		return failure(reasonNameCollision, "database %s existed before this tenant did, and is left alone. "+
-			"If it belongs to somebody else, delete this PLANAClient and choose another subdomain: kubectl delete planaclient %s. "+
-			"If it is this tenant's, adopt it: kubectl patch planaclient %s --type merge -p '{\"spec\":{\"database\":{\"adopt\":true}}}'",
-			t.database, name, name)
+	case available(db) && synced(db):
+		return arrived(reasonAvailable, "database %s is available", t.database)
 
-	case !synced(db):
-		return settling(reasonUpdating, "database %s is being updated: %s", t.database, whyUnsynced(db))
+	case db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionFalse:
+		return providerTrouble(db).outcome(at, "database %s: %s", t.database, whyUnsynced(db))
+
+	case db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionTrue && t.now.Sub(db.GetCreationTimestamp().Time) > slowProvider:
+		return troubleProviderDown.outcome(at, "Database %s/%s was created at %s, and provider-sql hasn't looked at it",
+			db.GetNamespace(), db.GetName(), db.GetCreationTimestamp().UTC().Format(time.RFC3339))
 
 	default:
-		return outcome{done, reasonAvailable, "database " + t.database + " is available"}
+		return settling(reasonUpdating, "database %s is being created or changed", t.database)
+	}
+}
+
+// providerTrouble tells what provider-sql complains of, by PostgreSQL's own
+// error codes. What isn't known is shown as it is.
+func providerTrouble(db *sqlv1alpha1.Database) Trouble {
+	said := db.Status.GetCondition(xpv1.TypeSynced).Message
+	switch {
+	case strings.Contains(said, "(3D000)"):
+		return troubleTemplateMissing
+	case strings.Contains(said, "(55006)"):
+		return troubleTemplateInUse
+	default:
+		return troubleProviderFails
 	}
 }
 
@@ -155,7 +178,7 @@ func publish(t *tenancy) (composed, outcome) {
 	if db == nil || ptr.Deref(db.Spec.ForProvider.Owner, "") != role || !synced(db) {
 		return composed{}, settling(reasonPublishing, "database %s is being handed over to role %s", t.database, role)
 	}
-	return composed{}, outcome{done, reasonAvailable, "database " + t.database + " belongs to role " + role + ", so Odoo serves it"}
+	return composed{}, arrived(reasonAvailable, "database %s belongs to role %s, so Odoo serves it", t.database, role)
 }
 
 // available tells whether a database exists on the server.

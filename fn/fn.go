@@ -12,18 +12,21 @@ import (
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
+	"k8s.io/utils/clock"
 )
 
 // Function composes tenants.
 type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
 
-	log logging.Logger
+	log   logging.Logger
+	clock clock.PassiveClock
 }
 
-// New returns a Function that logs to the supplied logger.
-func New(log logging.Logger) *Function {
-	return &Function{log: log}
+// New returns a Function that logs to the supplied logger, and takes the time
+// from the supplied clock.
+func New(log logging.Logger, clock clock.PassiveClock) *Function {
+	return &Function{log: log, clock: clock}
 }
 
 // RunFunction says what should exist for one tenant.
@@ -31,20 +34,28 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	rsp := response.To(req, ttlSettling)
 	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", nameOf(req))
 
-	t, err := read(req)
+	t, err := read(req, f.clock.Now())
 	if err != nil {
 		log.Info("Refused a request", "error", err)
 		refuse(req, rsp, err)
 		return rsp, nil
 	}
 
-	p := provision(t)
+	p := t.pursue()
 	if err := respond(rsp, t, p); err != nil {
 		log.Info("Cannot express the desired state", "error", err)
 		response.Fatal(rsp, err)
 		return rsp, nil
 	}
 
-	log.Debug("Composed a tenant", "ready", p.ready, "composed", len(p.composed))
+	log.Debug("Composed a tenant", "finished", p.finished, "composed", len(p.composed))
 	return rsp, nil
+}
+
+// pursue what is asked for: that the tenant exists, or that it goes.
+func (t *tenancy) pursue() *progress {
+	if t.leaving() {
+		return deprovision(t)
+	}
+	return provision(t)
 }

@@ -41,10 +41,6 @@ func guard(t *tenancy) (composed, outcome) {
 	case observed.Status.GetCondition(xpv2.TypeReady).Status != corev1.ConditionTrue:
 		return c, settling(reasonCreating, "ClusterUsage %s isn't in force yet", usage.GetName())
 	default:
-		return c, outcome{done, reasonAvailable, "a delete is carried out in order"}
+		return c, arrived(reasonAvailable, "a delete is carried out in order")
 	}
 }
-
-// annotationDeletionAttempt is what Crossplane puts on a resource whose deletion
-// a usage has refused. Its value is the propagation policy.
-const annotationDeletionAttempt = "usage.crossplane.io/deletion-attempt-with-policy"

@@ -1,7 +1,6 @@
 package fn
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,71 +10,188 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	"github.com/plana-pulse/function-planaclient/input/v1beta1"
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
 // exitHopeless is the exit code of an effect that no further attempt would help.
-// It stands in package effect, which this one doesn't import: effects bring half
-// of the world's client libraries with them.
+// It stands in package effect too, which this one doesn't import: effects bring
+// half of the world's client libraries with them.
 const exitHopeless = 2
 
-// A jobSpec is what is particular to one effect's Job.
+const (
+	// annotationRun on a Job tells which run of its effect it is.
+	annotationRun = ownPrefix + "run"
+
+	// annotationRerun on a PLANAClient runs a finished effect again, once for
+	// each value: <effect>, or <effect>/<anything> for another time.
+	annotationRerun = ownPrefix + "rerun"
+)
+
+// A jobSpec is what is particular to one Job.
 type jobSpec struct {
-	effect    string
+	// key of the Job, and the first part of its name.
+	key string
+
 	namespace string
 	deadline  time.Duration
 	pod       corev1.PodSpec
+
+	// run of the effect. An effect is done once for each.
+	run string
 }
 
-// effect makes a step of a Job that is run once.
+// effect makes a step of the plan out of a Job that is run once in a tenant's
+// life, unless a person has it run again. That takes nothing back: the tenant
+// stays as ready as it is.
 func effect(spec func(*tenancy) jobSpec) func(*tenancy) (composed, outcome) {
 	return func(t *tenancy) (composed, outcome) {
 		s := spec(t)
-		job := t.observed.jobs[s.effect]
+		s.run = t.provisioningRun(s.key)
 
-		switch {
-		// The ledger says so already and the tenant works: the Job has served.
-		// One response earlier would be too soon, for the ledger is written
-		// after composed resources are deleted.
-		case t.remembered(s.effect) && (job == nil || t.wasReady()):
-			return composed{}, t.effectDone(s.effect)
-
-		case t.done(s.effect):
-			return composed{kept: asObserved(t.observed.wire[s.effect])}, t.effectDone(s.effect)
-
-		case job == nil:
-			return composed{object: t.job(s)}, settling(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.effect))
-
-		// All of a Job's pod template is immutable, so a Job that exists stays as
-		// it is, whatever has become of images and settings since.
-		default:
-			return composed{kept: asObserved(t.observed.wire[s.effect])}, jobOutcome(job)
+		c, o := run(t, s)
+		if !o.ok() && t.done(s.key) {
+			again := outcome{done, o.reason, "completed before, and is run again: " + o.message}
+			if o.state == failed {
+				again.state = ailing
+			}
+			o = again
 		}
+		return c, o
 	}
 }
 
-// remembered tells whether an effect is in the ledger as the API server has it.
-func (t *tenancy) remembered(effect string) bool {
-	_, ok := t.client.Status.Effects[effect]
+// stage makes a step of a sequence out of a Job.
+func stage(spec func(*tenancy) jobSpec) func(*tenancy) (composed, outcome) {
+	return func(t *tenancy) (composed, outcome) { return run(t, spec(t)) }
+}
+
+// run a Job, once for each run.
+func run(t *tenancy, s jobSpec) (composed, outcome) {
+	job := t.observed.jobs[s.key]
+	completed := arrived(reasonCompleted, "completed at %s", t.ledger[s.key].CompletedAt.UTC().Format(time.RFC3339))
+
+	switch {
+	// A Job has one name for all its runs. The one of an earlier run goes first.
+	case job != nil && runOf(job) != s.run:
+		return composed{}, settling(reasonCreating, "Job %s/%s of an earlier run is being taken away", job.GetNamespace(), job.GetName())
+
+	// The status says so already, so the Job has served. One response earlier
+	// would be too soon: composed resources are deleted before a status is
+	// written. A tenant that is being provisioned keeps its Jobs for whoever
+	// looks for what went wrong.
+	case t.remembered(s.key, s.run) && (job == nil || t.wasReady() || t.leaving()):
+		return composed{}, completed
+
+	case t.doneRun(s.key, s.run):
+		return t.kept(s.key), completed
+
+	// All of a Job's pod template is immutable, so a Job that exists stays as
+	// it is, whatever has become of images and settings since.
+	case job != nil:
+		return t.kept(s.key), t.jobOutcome(job, s)
+
+	default:
+		if o := t.room(s); !o.ok() {
+			return composed{}, o
+		}
+		return composed{object: t.job(s)}, settling(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.key))
+	}
+}
+
+// runOf a Job.
+func runOf(job *batchv1.Job) string {
+	return job.GetAnnotations()[annotationRun]
+}
+
+// provisioningRun is the run of one of the plan's effects: the one that is done,
+// unless a person asks for another.
+func (t *tenancy) provisioningRun(effect string) string {
+	if again := t.client.GetAnnotations()[annotationRerun]; again == effect || strings.HasPrefix(again, effect+"/") {
+		return again
+	}
+	if e, ok := t.ledger[effect]; ok {
+		return e.Run
+	}
+	return runOf(ptr.To(ptr.Deref(t.observed.jobs[effect], batchv1.Job{})))
+}
+
+// makeLedger of the effects that are done: those that the status remembers,
+// and those whose Jobs are seen complete.
+func (t *tenancy) makeLedger() map[string]v1alpha1.EffectStatus {
+	l := map[string]v1alpha1.EffectStatus{}
+	for effect, e := range t.client.Status.Effects {
+		// An occasion that has passed leaves nothing behind.
+		if !t.leaving() && isTeardownEffect(effect) || !t.suspending() && slices.Contains(suspensionEffects, effect) {
+			continue
+		}
+		l[effect] = e
+	}
+	for effect, job := range t.observed.jobs {
+		if e, known := l[effect]; known && e.Run == runOf(job) {
+			continue
+		}
+		if at, ok := completedAt(job); ok {
+			l[effect] = v1alpha1.EffectStatus{CompletedAt: at, Run: runOf(job)}
+		}
+	}
+	return l
+}
+
+func isTeardownEffect(key string) bool {
+	return slices.Contains(teardownEffects, key)
+}
+
+// done tells whether an effect is done, in whichever run.
+func (t *tenancy) done(effect string) bool {
+	_, ok := t.ledger[effect]
 	return ok
 }
 
-// effectDone returns how a step stands whose effect is in the ledger.
-func (t *tenancy) effectDone(effect string) outcome {
-	return outcome{done, reasonCompleted, "completed at " + t.ledger[effect].CompletedAt.UTC().Format(time.RFC3339)}
+// doneRun tells whether a run of an effect is done.
+func (t *tenancy) doneRun(effect, run string) bool {
+	e, ok := t.ledger[effect]
+	return ok && e.Run == run
 }
 
+// remembered tells whether a run of an effect is in the ledger as the API server
+// has it.
+func (t *tenancy) remembered(effect, run string) bool {
+	e, ok := t.client.Status.Effects[effect]
+	return ok && e.Run == run
+}
+
+// slowStart is how long a pod may take to start before somebody should look.
+const slowStart = 2 * time.Minute
+
 // jobOutcome tells how an unfinished Job stands.
-func jobOutcome(job *batchv1.Job) outcome {
-	if c := jobCondition(job, batchv1.JobFailed); c != nil {
-		return failure(reasonJobFailed, "Job %s/%s failed: %s (%s). Read why: kubectl -n %s logs job/%s --all-containers. Then run it again: kubectl -n %s delete job %s",
-			job.GetNamespace(), job.GetName(), c.Message, c.Reason,
-			job.GetNamespace(), job.GetName(),
-			job.GetNamespace(), job.GetName())
+func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) outcome {
+	at := map[string]string{
+		"namespace": job.GetNamespace(), "job": job.GetName(), "secret": t.platform.Postgres.CredentialsSecret,
+		"home": t.platform.Postgres.Namespace, "url": t.platform.Account.WebhookURL,
 	}
+
+	if c := jobCondition(job, batchv1.JobFailed); c != nil {
+		x := troubleJobFailed
+		switch s.key {
+		case effectMatrixRoomCreate, effectMatrixRoomRetire:
+			x = troubleMatrixFailed
+		case effectAccountWebhook, effectDeprovisionWebhook:
+			x = troublePortalFailed
+		case effectFinalBackup:
+			x = troubleFinalBackupFailed
+		}
+		at["name"] = t.client.GetName()
+		return x.outcome(at, "Job %s/%s failed: %s (%s)", job.GetNamespace(), job.GetName(), strings.TrimSuffix(c.Message, "."), c.Reason)
+	}
+
 	if job.Status.Failed > 0 {
-		return settling(reasonRetrying, "Job %s/%s runs again: %d attempts have failed. Read why: kubectl -n %s logs job/%s --all-containers",
-			job.GetNamespace(), job.GetName(), job.Status.Failed, job.GetNamespace(), job.GetName())
+		return settling(reasonRetrying, "Job %s/%s runs again: %d of %d attempts have failed. Read why: kubectl -n %s logs job/%s --all-containers",
+			job.GetNamespace(), job.GetName(), job.Status.Failed, *t.platform.Effects.Retries+1, job.GetNamespace(), job.GetName())
+	}
+
+	started := job.Status.StartTime
+	if started != nil && job.Status.Active > 0 && ptr.Deref(job.Status.Ready, 1) == 0 && t.now.Sub(started.Time) > slowStart {
+		return troublePodNotStarting.outcome(at, "the pod of Job %s/%s hasn't started since %s", job.GetNamespace(), job.GetName(), started.UTC().Format(time.RFC3339))
 	}
 	return settling(reasonRunning, "Job %s/%s is running", job.GetNamespace(), job.GetName())
 }
@@ -104,13 +220,17 @@ func jobCondition(job *batchv1.Job, typ batchv1.JobConditionType) *batchv1.JobCo
 	return &job.Status.Conditions[i]
 }
 
-// job returns the Job of an effect.
+// job returns the Job of a run.
 func (t *tenancy) job(s jobSpec) *batchv1.Job {
-	return &batchv1.Job{
+	j := &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job"},
-		ObjectMeta: t.objectMeta(s.namespace, t.jobName(s.effect), s.effect),
-		Spec:       t.jobTemplate(s.effect, s.deadline, s.pod),
+		ObjectMeta: t.objectMeta(s.namespace, t.jobName(s.key), s.key),
+		Spec:       t.jobTemplate(s.key, s.deadline, s.pod),
 	}
+	if s.run != "" {
+		j.SetAnnotations(map[string]string{annotationRun: s.run})
+	}
+	return j
 }
 
 // jobTemplate bounds a pod's attempts in number and in time.
@@ -141,147 +261,4 @@ func (t *tenancy) jobTemplate(component string, deadline time.Duration, pod core
 			Spec:       pod,
 		},
 	}
-}
-
-// A podOption adds to a pod.
-type podOption func(*corev1.PodSpec)
-
-// pod returns a pod that passes the restricted Pod Security Standard.
-func (t *tenancy) pod(c corev1.Container, options ...podOption) corev1.PodSpec {
-	p := corev1.PodSpec{
-		// What a podFailurePolicy needs: with OnFailure there is no pod to ask.
-		RestartPolicy:                corev1.RestartPolicyNever,
-		AutomountServiceAccountToken: ptr.To(false),
-		EnableServiceLinks:           ptr.To(false),
-		// An effect stops within five seconds of being told to.
-		TerminationGracePeriodSeconds: ptr.To[int64](10),
-		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot:   ptr.To(true),
-			RunAsUser:      ptr.To(t.platform.Filestore.UserID),
-			RunAsGroup:     ptr.To(t.platform.Filestore.GroupID),
-			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-		Containers: []corev1.Container{c},
-	}
-	for _, s := range t.platform.Effects.ImagePullSecrets {
-		p.ImagePullSecrets = append(p.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
-	}
-	for _, o := range options {
-		o(&p)
-	}
-	return p
-}
-
-// container returns a container that runs an effect.
-func (t *tenancy) container(effect string, env ...[]corev1.EnvVar) corev1.Container {
-	return corev1.Container{
-		Name:            effect,
-		Image:           t.platform.Effects.Image,
-		Args:            []string{"effect", effect},
-		Env:             slices.Concat(append([][]corev1.EnvVar{t.tenantEnv()}, env...)...),
-		Resources:       requirements(t.platform.Effects.Resources),
-		SecurityContext: restricted(),
-	}
-}
-
-// requirements of a container.
-func requirements(r v1beta1.Resources) corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{Requests: r.Requests, Limits: r.Limits}
-}
-
-// restricted returns what the restricted Pod Security Standard asks of a
-// container, and a root filesystem that can't be written to.
-func restricted() *corev1.SecurityContext {
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: ptr.To(false),
-		ReadOnlyRootFilesystem:   ptr.To(true),
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-	}
-}
-
-// withInit runs a container before the pod's own.
-func withInit(c corev1.Container) podOption {
-	return func(p *corev1.PodSpec) { p.InitContainers = append(p.InitContainers, c) }
-}
-
-// withClaim mounts a claim into every container of the pod.
-func withClaim(name, claim, path string, readOnly bool) podOption {
-	return withVolume(name, path, readOnly, corev1.VolumeSource{
-		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: readOnly},
-	})
-}
-
-// withScratch mounts an empty directory into every container of the pod.
-func withScratch(name, path string) podOption {
-	return withVolume(name, path, false, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
-}
-
-// withVolume mounts a volume into every container of the pod. It comes after
-// withInit, which adds containers.
-func withVolume(name, path string, readOnly bool, source corev1.VolumeSource) podOption {
-	return func(p *corev1.PodSpec) {
-		p.Volumes = append(p.Volumes, corev1.Volume{Name: name, VolumeSource: source})
-		mount := corev1.VolumeMount{Name: name, MountPath: path, ReadOnly: readOnly}
-		for _, containers := range [][]corev1.Container{p.InitContainers, p.Containers} {
-			for i := range containers {
-				containers[i].VolumeMounts = append(containers[i].VolumeMounts, mount)
-			}
-		}
-	}
-}
-
-// filestoreRoot is where the filestore is mounted: whole, because a hard link
-// can't cross from one mount to another.
-const filestoreRoot = "/var/lib/odoo/filestore"
-
-// withFilestore mounts the filestore of the tenant's version.
-func (t *tenancy) withFilestore() podOption {
-	return withClaim("filestore", t.version.FilestoreClaim, filestoreRoot, false)
-}
-
-// tenantEnv tells an effect whom it works for. Values go in as they are: no
-// shell and no template ever sees them.
-func (t *tenancy) tenantEnv() []corev1.EnvVar {
-	spec := t.client.Spec
-	return []corev1.EnvVar{
-		{Name: "TENANT_NAME", Value: spec.Subdomain},
-		{Name: "TENANT_UID", Value: string(t.client.GetUID())},
-		{Name: "TENANT_PROJECT_ID", Value: fmt.Sprint(spec.ProjectID)},
-		{Name: "TENANT_DATABASE", Value: t.database},
-		{Name: "TENANT_TIER", Value: string(spec.Tier)},
-		{Name: "TENANT_ODOO_VERSION", Value: string(t.odooVersion)},
-		{Name: "TENANT_OWNER_EMAIL", Value: verbatim(spec.OwnerEmail)},
-		{Name: "TENANT_OWNER_NAME", Value: verbatim(spec.OwnerName)},
-	}
-}
-
-// verbatim keeps the kubelet from expanding $(NAME) in a value.
-func verbatim(value string) string {
-	return strings.ReplaceAll(value, "$", "$$")
-}
-
-// postgresEnv tells a program how to reach the database server, in libpq's names.
-func (t *tenancy) postgresEnv() []corev1.EnvVar {
-	pg := t.platform.Postgres
-	return []corev1.EnvVar{
-		{Name: "PGHOST", Value: pg.Host},
-		{Name: "PGPORT", Value: fmt.Sprint(pg.Port)},
-		{Name: "PGSSLMODE", Value: pg.SSLMode},
-		secretEnv("PGUSER", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "username"}),
-		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "password"}),
-		{Name: "ODOO_ROLE", Value: verbatim(pg.OdooRole)},
-	}
-}
-
-// filestoreEnv tells an effect where the filestore is.
-func filestoreEnv() []corev1.EnvVar {
-	return []corev1.EnvVar{{Name: "FILESTORE_ROOT", Value: filestoreRoot}}
-}
-
-// secretEnv takes a value from a Secret in the pod's namespace.
-func secretEnv(name string, key v1beta1.SecretKey) corev1.EnvVar {
-	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-		LocalObjectReference: corev1.LocalObjectReference{Name: key.Name},
-		Key:                  key.Key,
-	}}}
 }

@@ -9,7 +9,7 @@ import (
 // matrixRoomCreate makes the tenant's support room.
 func matrixRoomCreate(t *tenancy) jobSpec {
 	return jobSpec{
-		effect:    effectMatrixRoomCreate,
+		key:       effectMatrixRoomCreate,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		pod:       t.pod(t.container(effectMatrixRoomCreate, t.matrixEnv())),

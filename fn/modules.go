@@ -10,10 +10,14 @@ import (
 const odooHome = "/var/lib/odoo"
 
 // moduleInstall has Odoo itself fill an empty database with the tier's modules.
-// Odoo exits with 0 even where a module doesn't exist, so what it has done is
-// verified by an effect.
 func moduleInstall(t *tenancy) jobSpec {
-	modules := strings.Join(t.tier.Modules, ",")
+	return t.install(effectModuleInstall, t.tier.Modules)
+}
+
+// install modules with Odoo itself. It exits with 0 even where a module doesn't
+// exist, so what it has done is verified by an effect.
+func (t *tenancy) install(key string, names []string) jobSpec {
+	modules := strings.Join(names, ",")
 	env := append(t.postgresEnv(), corev1.EnvVar{Name: "ODOO_MODULES", Value: modules})
 
 	args := []string{
@@ -41,7 +45,7 @@ func moduleInstall(t *tenancy) jobSpec {
 	}
 
 	return jobSpec{
-		effect:    effectModuleInstall,
+		key:       key,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.InstallDeadline.Duration,
 		pod: t.pod(t.container("module-verify", env),

@@ -6,6 +6,7 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
@@ -28,7 +29,12 @@ type observed struct {
 	template      *sqlv1alpha1.Database
 	templateKnown bool
 
-	// wire holds all of them as they came.
+	// quota limits the tenant's version namespace, and quotaKnown tells whether
+	// it has been looked for.
+	quota      *corev1.ResourceQuota
+	quotaKnown bool
+
+	// wire holds all composed ones as they came.
 	wire map[string]*structpb.Struct
 }
 
@@ -66,15 +72,25 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 		}
 	}
 
-	found, ok := req.GetRequiredResources()[requirementTemplate]
-	o.templateKnown = ok
-	if items := found.GetItems(); len(items) > 0 && items[0].GetResource() != nil {
-		var err error
-		if o.template, err = decoded[sqlv1alpha1.Database](items[0].GetResource()); err != nil {
-			return nil, fmt.Errorf("cannot read the required resource %q: %w", requirementTemplate, err)
-		}
+	var err error
+	if o.template, o.templateKnown, err = required[sqlv1alpha1.Database](req, requirementTemplate); err != nil {
+		return nil, err
 	}
-	return o, nil
+	o.quota, o.quotaKnown, err = required[corev1.ResourceQuota](req, requirementQuota)
+	return o, err
+}
+
+// required returns a required resource, and whether it has been looked for.
+func required[T any](req *fnv1.RunFunctionRequest, name string) (*T, bool, error) {
+	found, looked := req.GetRequiredResources()[name]
+	if items := found.GetItems(); len(items) > 0 && items[0].GetResource() != nil {
+		r, err := decoded[T](items[0].GetResource())
+		if err != nil {
+			return nil, true, fmt.Errorf("cannot read the required resource %q: %w", name, err)
+		}
+		return r, true, nil
+	}
+	return nil, looked, nil
 }
 
 // exists tells whether a composed resource is observed.

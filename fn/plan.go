@@ -2,7 +2,7 @@ package fn
 
 import "slices"
 
-// A step is one row of the plan.
+// A step is one row of a plan.
 type step struct {
 	// name of the step, by which others wait for it.
 	name string
@@ -10,18 +10,21 @@ type step struct {
 	// condition of the PLANAClient that tells how the step stands.
 	condition string
 
-	// key of the composed resource. An effect's is the effect's name. Empty for
-	// a step that changes another step's resource.
+	// key of the composed resource. A Job's is the name of what it does. Empty
+	// for a step that changes another step's resource.
 	key string
 
-	// after names the steps without which this one may not begin.
+	// after names the steps without which this one may not begin. In a sequence
+	// it is always the one before.
 	after []string
 
-	// optional steps may fail without keeping the tenant from being Ready.
+	// optional steps may fail without stopping anything else.
 	optional bool
 
-	// applies tells whether this tenant needs the step. Nil: every one does.
-	applies func(*tenancy) bool
+	// applies tells whether this tenant needs the step, and otherwise says why
+	// it doesn't. Nil: every tenant does.
+	applies   func(*tenancy) bool
+	otherwise string
 
 	// take the step: say what should exist, and how it stands.
 	take func(*tenancy) (composed, outcome)
@@ -30,6 +33,8 @@ type step struct {
 // The plan: how a tenant comes to be, in order. A step begins once those that it
 // comes after are done. From then on what it composes stays, whatever becomes
 // of them: nothing that exists is dropped because something else flickered.
+//
+// The way back is in teardown.go.
 var plan = []step{
 	// First of all and alone, so that there is no moment in which a tenant has
 	// something to lose and can be deleted without order.
@@ -38,8 +43,14 @@ var plan = []step{
 	{name: "database", condition: "DatabaseReady", key: keyDatabase, after: []string{"guard"}, take: database},
 
 	// A tenant's files and modules come with its template, or from Odoo itself.
-	{name: "filestore", condition: "FilestoreReady", key: effectFilestoreClone, after: []string{"database"}, applies: fromTemplate, take: effect(filestoreClone)},
-	{name: "modules", condition: "ModulesReady", key: effectModuleInstall, after: []string{"database"}, applies: withoutTemplate, take: effect(moduleInstall)},
+	{
+		name: "filestore", condition: "FilestoreReady", key: effectFilestoreClone, after: []string{"database"}, take: effect(filestoreClone),
+		applies: fromTemplate, otherwise: "there is no template, and so there are no files to clone",
+	},
+	{
+		name: "modules", condition: "ModulesReady", key: effectModuleInstall, after: []string{"database"}, take: effect(moduleInstall),
+		applies: withoutTemplate, otherwise: "the modules come with the template",
+	},
 
 	// Until it is prepared, a clone shares its template's secrets: nobody may
 	// reach it. Publishing is what lets Odoo list the database, so the order of
@@ -59,9 +70,12 @@ var plan = []step{
 
 	// The event starts what can't be taken back, the welcome mail for one.
 	{name: "announce", condition: "Announced", key: effectClientProvisioned, after: []string{"backup", "account"}, take: effect(clientProvisioned)},
+
+	// A tenant that is in service stays in service while its tier changes.
+	{name: "tier", condition: "TierInService", key: effectTierModules, after: []string{"announce"}, optional: true, take: changeTier},
 }
 
-// Keys of composed resources that no effect makes.
+// Keys of composed resources that aren't Jobs.
 const (
 	keyGuard    = "guard"
 	keyDatabase = "database"
@@ -69,7 +83,7 @@ const (
 	keyBackup   = "backup"
 )
 
-// Effects, which are the keys of their Jobs.
+// Effects, which are the keys of their Jobs and the first part of their names.
 const (
 	effectFilestoreClone    = "filestore-clone"
 	effectModuleInstall     = "module-install"
@@ -78,14 +92,38 @@ const (
 	effectMatrixRoomCreate  = "matrix-room-create"
 	effectAccountWebhook    = "account-webhook"
 	effectClientProvisioned = "client-provisioned"
+	effectTierModules       = "tier-modules"
+
+	effectSuspendBackup = "suspend-backup"
+	effectSuspendDrain  = "suspend-drain"
+
+	effectFinalBackup        = "final-backup"
+	effectConnectionsDrain   = "connections-drain"
+	effectFilestoreWipe      = "filestore-wipe"
+	effectMatrixRoomRetire   = "matrix-room-retire"
+	effectDeprovisionWebhook = "deprovision-webhook"
+	effectClientDeprovision  = "client-deprovisioned"
 )
 
 // composedKeys are the keys of everything that this function ever composes.
-var composedKeys = []string{
-	keyGuard, keyDatabase, keyRoute, keyBackup,
-	effectFilestoreClone, effectModuleInstall, effectTenantPrepare, effectSmokeTest,
-	effectMatrixRoomCreate, effectAccountWebhook, effectClientProvisioned,
-}
+var composedKeys = slices.Concat(
+	[]string{keyGuard, keyDatabase, keyRoute, keyBackup},
+	provisioningEffects, suspensionEffects, teardownEffects,
+)
+
+// Effects by the occasion on which they are run. Those of a suspension or a
+// teardown are done anew on each.
+var (
+	provisioningEffects = []string{
+		effectFilestoreClone, effectModuleInstall, effectTenantPrepare, effectSmokeTest,
+		effectMatrixRoomCreate, effectAccountWebhook, effectClientProvisioned, effectTierModules,
+	}
+	suspensionEffects = []string{effectSuspendBackup, effectSuspendDrain}
+	teardownEffects   = []string{
+		effectFinalBackup, effectConnectionsDrain, effectFilestoreWipe,
+		effectMatrixRoomRetire, effectDeprovisionWebhook, effectClientDeprovision,
+	}
+)
 
 // begun tells whether a step has been taken before.
 func (s *step) begun(t *tenancy) bool {
@@ -93,6 +131,6 @@ func (s *step) begun(t *tenancy) bool {
 }
 
 // waitsFor returns the steps that must be done before this one may begin.
-func (s *step) waitsFor(done map[string]bool) []string {
-	return slices.DeleteFunc(slices.Clone(s.after), func(name string) bool { return done[name] })
+func (s *step) waitsFor(past map[string]bool) []string {
+	return slices.DeleteFunc(slices.Clone(s.after), func(name string) bool { return past[name] })
 }

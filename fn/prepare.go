@@ -4,7 +4,7 @@ package fn
 // owner as admin.
 func tenantPrepare(t *tenancy) jobSpec {
 	return jobSpec{
-		effect:    effectTenantPrepare,
+		key:       effectTenantPrepare,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		pod:       t.pod(t.container(effectTenantPrepare, t.postgresEnv())),

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
 // composed is what a step wants to exist: a typed object, or one that is to
@@ -45,54 +47,9 @@ const (
 // ok tells whether others may build on the step.
 func (o outcome) ok() bool { return o.state == done || o.state == ailing }
 
-// progress is how the whole plan stands.
-type progress struct {
-	// composed resources by key, and whether each is ready.
-	composed map[string]composed
-	ready    map[string]bool
-
-	// outcomes of all steps, in the plan's order.
-	outcomes []outcome
-
-	// finished is whether every step that the tenant needs is done.
-	finished bool
-}
-
-// provision a tenant: take every step of the plan that may be taken.
-func provision(t *tenancy) *progress {
-	p := &progress{composed: map[string]composed{}, ready: map[string]bool{}, finished: true}
-	past := make(map[string]bool, len(plan))
-
-	for i := range plan {
-		s := &plan[i]
-
-		if s.applies != nil && !s.applies(t) {
-			past[s.name] = true
-			p.outcomes = append(p.outcomes, outcome{done, reasonNotNeeded, "this tenant needs no such step"})
-			continue
-		}
-
-		missing := s.waitsFor(past)
-		if len(missing) > 0 && !s.begun(t) {
-			p.finished = p.finished && s.optional
-			p.outcomes = append(p.outcomes, outcome{waiting, reasonWaiting, "waits for: " + strings.Join(missing, ", ")})
-			continue
-		}
-
-		c, o := s.take(t)
-		if c.exists() {
-			p.composed[s.key] = c
-			// An optional step's resource must not keep the tenant from Ready.
-			p.ready[s.key] = o.ok() || s.optional
-		}
-		p.outcomes = append(p.outcomes, o)
-
-		// A step counts as past only if those before it do too: once a database
-		// turns out to be somebody else's, nothing that hasn't begun begins.
-		past[s.name] = o.ok() && len(missing) == 0
-		p.finished = p.finished && (past[s.name] || s.optional)
-	}
-	return p
+// waits returns how a step stands that may not begin yet.
+func waits(reason, format string, args ...any) outcome {
+	return outcome{waiting, reason, fmt.Sprintf(format, args...)}
 }
 
 // settling returns how a step stands that hasn't arrived yet.
@@ -100,7 +57,102 @@ func settling(reason, format string, args ...any) outcome {
 	return outcome{working, reason, fmt.Sprintf(format, args...)}
 }
 
-// failure returns how a step stands that needs somebody to act.
-func failure(reason, format string, args ...any) outcome {
-	return outcome{failed, reason, fmt.Sprintf(format, args...)}
+// arrived returns how a step stands that is done.
+func arrived(reason, format string, args ...any) outcome {
+	return outcome{done, reason, fmt.Sprintf(format, args...)}
+}
+
+// A condition of the PLANAClient.
+type condition struct {
+	typ     string
+	holds   bool
+	outcome outcome
+}
+
+// progress is how a tenant stands: what it should consist of, and what there is
+// to say about it.
+type progress struct {
+	// composed resources by key, and whether each is ready.
+	composed map[string]composed
+	ready    map[string]bool
+
+	conditions []condition
+
+	// finished is whether the tenant is as it was asked to be.
+	finished bool
+
+	// suspension and deletion as the status is to remember them.
+	suspension *v1alpha1.SuspensionStatus
+	deletion   *v1alpha1.DeletionStatus
+}
+
+func newProgress() *progress {
+	return &progress{composed: map[string]composed{}, ready: map[string]bool{}}
+}
+
+// compose a resource, if there is one.
+func (p *progress) compose(key string, c composed, ready bool) {
+	if c.exists() {
+		p.composed[key] = c
+		p.ready[key] = ready
+	}
+}
+
+// say how something stands. A condition holds if its outcome is ok.
+func (p *progress) say(typ string, o outcome) {
+	p.conditions = append(p.conditions, condition{typ: typ, holds: o.ok(), outcome: o})
+}
+
+// provision a tenant: take every step of the plan that may be taken.
+func provision(t *tenancy) *progress {
+	p := newProgress()
+	p.finished = true
+	past := make(map[string]bool, len(plan))
+
+	for i := range plan {
+		s := &plan[i]
+
+		if s.applies != nil && !s.applies(t) {
+			past[s.name] = true
+			p.say(s.condition, arrived(reasonNotNeeded, "%s", s.otherwise))
+			continue
+		}
+
+		missing := s.waitsFor(past)
+		if len(missing) > 0 && !s.begun(t) {
+			p.finished = p.finished && s.optional
+			p.say(s.condition, waits(reasonWaiting, "waits for: %s", strings.Join(missing, ", ")))
+			continue
+		}
+
+		c, o := s.take(t)
+		// An optional step's resource must not keep the tenant from Ready.
+		p.compose(s.key, c, o.ok() || s.optional)
+		p.say(s.condition, o)
+
+		// A step counts as past only if those before it do too: once a database
+		// turns out to be somebody else's, nothing that hasn't begun begins.
+		past[s.name] = o.ok() && len(missing) == 0
+		p.finished = p.finished && (past[s.name] || s.optional)
+	}
+
+	suspend(t, p)
+	return p
+}
+
+// follow a sequence of steps, strictly one after the other, and return the one
+// that it has come to: nil once all are done.
+func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
+	for i := range sequence {
+		s := &sequence[i]
+		if s.applies != nil && !s.applies(t) {
+			continue
+		}
+		c, o := s.take(t)
+		p.compose(s.key, c, o.ok())
+		if !o.ok() && (!s.optional || o.state != failed) {
+			return s, o
+		}
+	}
+	return nil, outcome{}
 }

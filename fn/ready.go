@@ -3,6 +3,7 @@ package fn
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,31 +11,40 @@ import (
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// routeReady tells whether our Gateway's own controller has accepted a route, in
+// A routeState is what our Gateway's controller says of a route.
+type routeState struct {
+	ready bool
+
+	// reason that the controller gives for refusing the route, if it does.
+	reason  string
+	message string
+}
+
+// routeStatus tells whether our Gateway's own controller has accepted a route, in
 // the form that the route has now. Any controller may write a parent's status,
 // and may have written it for an older form.
-func routeReady(r *gwv1.HTTPRoute, parent gwv1.ParentReference, controller gwv1.GatewayController) (bool, string) {
+func routeStatus(r *gwv1.HTTPRoute, parent gwv1.ParentReference, controller gwv1.GatewayController) routeState {
 	i := slices.IndexFunc(r.Status.Parents, func(s gwv1.RouteParentStatus) bool {
 		return s.ControllerName == controller && sameParent(s.ParentRef, parent, r.GetNamespace())
 	})
 	if i < 0 {
-		return false, fmt.Sprintf("controller %s hasn't seen it yet", controller)
+		return routeState{message: fmt.Sprintf("controller %s hasn't seen it yet", controller)}
 	}
 
 	for _, typ := range []gwv1.RouteConditionType{gwv1.RouteConditionAccepted, gwv1.RouteConditionResolvedRefs} {
 		j := slices.IndexFunc(r.Status.Parents[i].Conditions, func(c metav1.Condition) bool { return c.Type == string(typ) })
 		if j < 0 {
-			return false, fmt.Sprintf("controller %s hasn't said yet whether it is %s", controller, typ)
+			return routeState{message: fmt.Sprintf("controller %s hasn't said yet whether it is %s", controller, typ)}
 		}
 		c := r.Status.Parents[i].Conditions[j]
 		if c.ObservedGeneration != r.GetGeneration() {
-			return false, fmt.Sprintf("controller %s hasn't seen its latest form yet", controller)
+			return routeState{message: fmt.Sprintf("controller %s hasn't seen its latest form yet", controller)}
 		}
 		if c.Status != metav1.ConditionTrue {
-			return false, fmt.Sprintf("it isn't %s: %s: %s", typ, c.Reason, c.Message)
+			return routeState{reason: c.Reason, message: c.Message}
 		}
 	}
-	return true, ""
+	return routeState{ready: true}
 }
 
 // sameParent tells whether two references mean the same parent of a route in the
@@ -49,16 +59,15 @@ func sameParent(a, b gwv1.ParentReference, namespace string) bool {
 		ptr.Deref(a.Port, 0) == ptr.Deref(b.Port, 0)
 }
 
-// lastBackupFailed tells whether the latest run of a CronJob is over without
-// having succeeded.
-func lastBackupFailed(c *batchv1.CronJob) bool {
-	scheduled, succeeded := c.Status.LastScheduleTime, c.Status.LastSuccessfulTime
-	switch {
-	case scheduled == nil || len(c.Status.Active) > 0:
-		return false
-	case succeeded == nil:
-		return true
-	default:
-		return succeeded.Before(scheduled)
+// unbacked returns for how long a tenant had gone without a successful backup
+// when the latest one began: zero if that one succeeded, or still runs.
+func unbacked(c *batchv1.CronJob) time.Duration {
+	began, succeeded := c.Status.LastScheduleTime, c.Status.LastSuccessfulTime
+	if began == nil || len(c.Status.Active) > 0 {
+		return 0
 	}
+	if succeeded == nil {
+		succeeded = &c.CreationTimestamp
+	}
+	return max(0, began.Sub(succeeded.Time))
 }

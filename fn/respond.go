@@ -19,6 +19,9 @@ import (
 // How long a response holds. Crossplane watches everything that a tenant
 // composes and requires, so these only catch what no watch tells.
 const (
+	// soon, when the next thing may be done as soon as this one is recorded.
+	soon = time.Second
+
 	// ttlSettling while something is expected.
 	ttlSettling = time.Minute
 
@@ -28,21 +31,28 @@ const (
 
 // Reasons of conditions.
 const (
-	reasonAvailable        = "Available"
-	reasonCompleted        = "Completed"
-	reasonNotNeeded        = "NotNeeded"
-	reasonWaiting          = "Waiting"
-	reasonTemplateNotReady = "TemplateNotReady"
-	reasonCreating         = "Creating"
-	reasonUpdating         = "Updating"
-	reasonPublishing       = "Publishing"
-	reasonNotAccepted      = "NotAccepted"
-	reasonRunning          = "Running"
-	reasonRetrying         = "Retrying"
-	reasonJobFailed        = "JobFailed"
-	reasonNameCollision    = "NameCollision"
-	reasonDatabaseLost     = "DatabaseLost"
-	reasonLastBackupFailed = "LastBackupFailed"
+	reasonAvailable  = "Available"
+	reasonCompleted  = "Completed"
+	reasonNotNeeded  = "NotNeeded"
+	reasonWaiting    = "Waiting"
+	reasonCreating   = "Creating"
+	reasonUpdating   = "Updating"
+	reasonPublishing = "Publishing"
+	reasonRunning    = "Running"
+	reasonRetrying   = "Retrying"
+	reasonDowngraded = "Downgraded"
+
+	reasonSuspending = "Suspending"
+	reasonSuspended  = "Suspended"
+	reasonResumed    = "InService"
+
+	reasonGracePeriod    = "GracePeriod"
+	reasonWithdrawing    = "Withdrawing"
+	reasonClosing        = "Closing"
+	reasonDropping       = "Dropping"
+	reasonDeprovisioning = "Deprovisioning"
+	reasonDeprovisioned  = "Deprovisioned"
+	reasonOrphaned       = "Orphaned"
 
 	reasonAccepted        = "Accepted"
 	reasonInvalidSpec     = "InvalidSpec"
@@ -69,7 +79,7 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 		compose(rsp, key, r, p.ready[key])
 	}
 
-	status, err := structOf(t.status())
+	status, err := structOf(t.status(p))
 	if err != nil {
 		return fmt.Errorf("cannot write the status: %w", err)
 	}
@@ -77,18 +87,21 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 
 	accepted(rsp)
 	t.reportUpgrade(rsp)
-	for i := range plan {
-		t.report(rsp, &plan[i], p.outcomes[i])
+	for _, c := range p.conditions {
+		t.report(rsp, c)
 	}
 	if p.finished && !t.wasReady() {
 		response.Normalf(rsp, "Tenant %s is ready at %s", t.client.GetName(), t.url()).WithReason(reasonAvailable)
 	}
 
-	rsp.Requirements = t.requirements()
-	rsp.Meta.Ttl = durationpb.New(ttlSettling)
-	if p.finished {
-		rsp.Meta.Ttl = durationpb.New(ttlSettled)
+	if len(t.wanted) > 0 {
+		rsp.Requirements = &fnv1.Requirements{Resources: t.wanted}
 	}
+	t.callAgain(ttlSettled)
+	if !p.finished {
+		t.callAgain(ttlSettling)
+	}
+	rsp.Meta.Ttl = durationpb.New(t.again)
 	return nil
 }
 
@@ -140,7 +153,7 @@ func readiness(ready bool) fnv1.Ready {
 }
 
 // status says what the tenant is.
-func (t *tenancy) status() *v1alpha1.PLANAClientStatus {
+func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 	b := t.platform.Backup
 	s := &v1alpha1.PLANAClientStatus{
 		URL:          t.url(),
@@ -149,10 +162,12 @@ func (t *tenancy) status() *v1alpha1.PLANAClientStatus {
 		DatabaseUID:  t.client.Status.DatabaseUID,
 		OdooVersion:  t.client.Status.OdooVersion,
 		ProjectID:    t.client.Status.ProjectID,
-		Tier:         t.client.Spec.Tier,
+		Tier:         t.tierInService(),
 		Template:     t.template.database,
 		MatrixRoom:   t.supportRoom(),
 		Effects:      t.ledger,
+		Suspension:   p.suspension,
+		Deletion:     p.deletion,
 		Backup: &v1alpha1.BackupStatus{
 			CronJob:       b.Namespace + "/backup-" + t.client.GetName(),
 			Schedule:      t.backupSchedule() + " " + b.Window.TimeZone,
@@ -175,17 +190,19 @@ func (t *tenancy) status() *v1alpha1.PLANAClientStatus {
 	return s
 }
 
-// report a step's condition and, when it has just come to need somebody, an
-// event. Crossplane throttles events, so they are for transitions alone.
-func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, s *step, o outcome) {
-	if o.ok() {
-		response.ConditionTrue(rsp, s.condition, o.reason).WithMessage(o.message)
+// report a condition and, when it has just come to need somebody, an event.
+// Crossplane throttles events, so they are for transitions alone.
+func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, c condition) {
+	o := c.outcome
+	if c.holds {
+		response.ConditionTrue(rsp, c.typ, o.reason).WithMessage(o.message)
 	} else {
-		response.ConditionFalse(rsp, s.condition, o.reason).WithMessage(o.message)
+		response.ConditionFalse(rsp, c.typ, o.reason).WithMessage(o.message)
 	}
 
-	if (o.state == failed || o.state == ailing) && t.condition(s.condition).Reason != xpv1.ConditionReason(o.reason) {
-		response.Warning(rsp, errors.New(s.name+": "+o.message)).WithReason(o.reason)
+	wants := o.state == failed || o.state == ailing
+	if wants && t.condition(c.typ).Reason != xpv1.ConditionReason(o.reason) {
+		response.Warning(rsp, errors.New(c.typ+": "+o.message)).WithReason(o.reason)
 	}
 }
 

@@ -1,6 +1,11 @@
 package fn
 
 import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -27,12 +32,7 @@ func route(t *tenancy) (composed, outcome) {
 		Spec: gwv1.HTTPRouteSpec{
 			CommonRouteSpec: gwv1.CommonRouteSpec{ParentRefs: []gwv1.ParentReference{parent}},
 			Hostnames:       []gwv1.Hostname{gwv1.Hostname(t.database)},
-			Rules: []gwv1.HTTPRouteRule{
-				t.rule("/websocket", noTimeout, t.version.WebsocketPort),
-				// The database manager can drop databases. It is no customer's.
-				t.redirect("/web/database", "/web/login"),
-				t.rule("/", requestTimeout, t.version.HTTPPort),
-			},
+			Rules:           t.rules(),
 		},
 	}
 
@@ -40,11 +40,57 @@ func route(t *tenancy) (composed, outcome) {
 	if t.observed.route == nil {
 		return c, settling(reasonCreating, "HTTPRoute %s/%s is being created", r.GetNamespace(), r.GetName())
 	}
-	if ready, why := routeReady(t.observed.route, parent, gwv1.GatewayController(t.platform.Gateway.ControllerName)); !ready {
-		return c, settling(reasonNotAccepted, "HTTPRoute %s/%s doesn't serve at Gateway %s/%s yet: %s",
-			r.GetNamespace(), r.GetName(), t.platform.Gateway.Namespace, t.platform.Gateway.Name, why)
+
+	at := map[string]string{
+		"namespace": r.GetNamespace(), "name": r.GetName(),
+		"gatewayNamespace": t.platform.Gateway.Namespace, "gateway": t.platform.Gateway.Name,
 	}
-	return c, outcome{done, reasonAvailable, t.url() + " leads to the workers"}
+	seen := routeStatus(t.observed.route, parent, gwv1.GatewayController(t.platform.Gateway.ControllerName))
+	switch {
+	case seen.ready:
+		return c, arrived(reasonAvailable, "%s is served", t.url())
+	case seen.reason == "":
+		return c, settling(reasonCreating, "HTTPRoute %s/%s: %s", r.GetNamespace(), r.GetName(), seen.message)
+	case seen.reason == string(gwv1.RouteReasonNotAllowedByListeners), seen.reason == string(gwv1.RouteReasonNoMatchingListenerHostname):
+		return c, troubleNotAllowed.outcome(at, "HTTPRoute %s/%s isn't let in: %s: %s", r.GetNamespace(), r.GetName(), seen.reason, seen.message)
+	default:
+		return c, troubleNotAccepted.outcome(at, "HTTPRoute %s/%s isn't served: %s: %s", r.GetNamespace(), r.GetName(), seen.reason, seen.message)
+	}
+}
+
+// rules of the route.
+func (t *tenancy) rules() []gwv1.HTTPRouteRule {
+	if t.suspending() {
+		return []gwv1.HTTPRouteRule{t.redirect("/", t.suspendedURL())}
+	}
+	return []gwv1.HTTPRouteRule{
+		t.rule("/websocket", noTimeout, t.version.WebsocketPort),
+		// The database manager can drop databases. It is no customer's.
+		t.redirect("/web/database", &gwv1.HTTPRequestRedirectFilter{Path: fullPath("/web/login")}),
+		t.rule("/", requestTimeout, t.version.HTTPPort),
+	}
+}
+
+// suspendedURL is where the visitors of a suspended tenant are sent.
+func (t *tenancy) suspendedURL() *gwv1.HTTPRequestRedirectFilter {
+	u, err := url.Parse(t.platform.Suspension.RedirectURL)
+	if err != nil {
+		// A validated Platform has none but good ones.
+		return &gwv1.HTTPRequestRedirectFilter{}
+	}
+	r := &gwv1.HTTPRequestRedirectFilter{
+		Scheme:   ptr.To(u.Scheme),
+		Hostname: ptr.To(gwv1.PreciseHostname(u.Hostname())),
+		Path:     fullPath("/" + strings.TrimPrefix(u.Path, "/")),
+	}
+	if port, err := strconv.ParseInt(u.Port(), 10, 32); err == nil {
+		r.Port = ptr.To(gwv1.PortNumber(port))
+	}
+	return r
+}
+
+func fullPath(path string) *gwv1.HTTPPathModifier {
+	return &gwv1.HTTPPathModifier{Type: gwv1.FullPathHTTPPathModifier, ReplaceFullPath: ptr.To(path)}
 }
 
 // parentRef is the Gateway that the route attaches to.
@@ -80,19 +126,15 @@ func (t *tenancy) rule(path string, timeout gwv1.Duration, port int32) gwv1.HTTP
 	}
 }
 
-// redirect answers a path with another one.
-func (t *tenancy) redirect(from, to string) gwv1.HTTPRouteRule {
+// redirect answers a path with another address.
+func (t *tenancy) redirect(from string, to *gwv1.HTTPRequestRedirectFilter) gwv1.HTTPRouteRule {
+	// For now, not for good: browsers keep the other kind.
+	to.StatusCode = ptr.To(http.StatusFound)
 	return gwv1.HTTPRouteRule{
 		Matches: pathPrefix(from),
 		Filters: []gwv1.HTTPRouteFilter{
 			t.forwardedHost(),
-			{
-				Type: gwv1.HTTPRouteFilterRequestRedirect,
-				RequestRedirect: &gwv1.HTTPRequestRedirectFilter{
-					Path:       &gwv1.HTTPPathModifier{Type: gwv1.FullPathHTTPPathModifier, ReplaceFullPath: ptr.To(to)},
-					StatusCode: ptr.To(302),
-				},
-			},
+			{Type: gwv1.HTTPRouteFilterRequestRedirect, RequestRedirect: to},
 		},
 	}
 }

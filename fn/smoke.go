@@ -11,7 +11,7 @@ import (
 func smokeTest(t *tenancy) jobSpec {
 	worker := fmt.Sprintf("http://%s.%s.svc:%d", t.version.WorkerService, t.version.Namespace, t.version.HTTPPort)
 	return jobSpec{
-		effect:    effectSmokeTest,
+		key:       effectSmokeTest,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		pod:       t.pod(t.container(effectSmokeTest, []corev1.EnvVar{{Name: "SMOKE_URL", Value: worker}})),

@@ -23,8 +23,8 @@ type template struct {
 	// Odoo installs the modules.
 	database string
 
-	// undecided says what has to be known before the choice can be made.
-	undecided string
+	// undecided says why the choice can't be made yet.
+	undecided outcome
 }
 
 // chooseTemplate decides once, before the database is created. After that, what
@@ -33,24 +33,32 @@ func (t *tenancy) chooseTemplate() template {
 	object := fmt.Sprintf("%s-template-%s", t.tier.Template, t.odooVersion)
 	chosen := template{object: object}
 
-	switch declared := t.observed.template; {
-	case t.observed.database != nil:
+	if t.observed.database != nil {
 		chosen.database = ptr.Deref(t.observed.database.Spec.ForProvider.Template, "")
+		return chosen
+	}
 
+	t.require(requirementTemplate, &fnv1.ResourceSelector{
+		ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
+		Kind:       sqlv1alpha1.DatabaseKind,
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: object},
+		Namespace:  ptr.To(t.platform.Postgres.Namespace),
+	})
+
+	switch declared := t.observed.template; {
 	case t.client.Status.Template != "":
 		chosen.database = t.client.Status.Template
 
 	case !t.observed.templateKnown:
-		chosen.undecided = fmt.Sprintf("it isn't known yet whether there is a template %s", object)
+		chosen.undecided = waits(reasonWaiting, "it isn't known yet whether there is a template %s", object)
 
 	case declared == nil:
 
 	// It is declared, so it is meant to be there. To install modules for a
 	// quarter of an hour because a provider was slow would help nobody.
 	case declared.Status.GetCondition(xpv1.TypeReady).Status != corev1.ConditionTrue:
-		chosen.undecided = fmt.Sprintf("template %s is declared, but it isn't ready: %s. Find out why: kubectl -n %s describe databases.postgresql.sql.m.crossplane.io %s. "+
-			"To have modules installed instead, delete that object",
-			object, whyUnsynced(declared), t.platform.Postgres.Namespace, object)
+		chosen.undecided = troubleTemplateNotReady.outcome(map[string]string{"home": t.platform.Postgres.Namespace, "declaration": object},
+			"template %s isn't ready: %s", object, whyUnsynced(declared))
 
 	default:
 		chosen.database = object + "." + t.platform.Domain
@@ -60,25 +68,10 @@ func (t *tenancy) chooseTemplate() template {
 
 // fromTemplate tells whether the tenant is, or may yet be, cloned.
 func fromTemplate(t *tenancy) bool {
-	return t.template.database != "" || t.template.undecided != ""
+	return t.template.database != "" || t.template.undecided.reason != ""
 }
 
 // withoutTemplate tells whether Odoo installs the tenant's modules.
 func withoutTemplate(t *tenancy) bool {
 	return !fromTemplate(t)
-}
-
-// requirements of the next call. A database that exists needs no template.
-func (t *tenancy) requirements() *fnv1.Requirements {
-	if t.observed.database != nil {
-		return nil
-	}
-	return &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{
-		requirementTemplate: {
-			ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
-			Kind:       sqlv1alpha1.DatabaseKind,
-			Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.template.object},
-			Namespace:  ptr.To(t.platform.Postgres.Namespace),
-		},
-	}}
 }

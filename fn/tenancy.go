@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -45,6 +46,27 @@ type tenancy struct {
 	// ledger holds the effects that are known to be done, those that this
 	// request shows for the first time included.
 	ledger map[string]v1alpha1.EffectStatus
+
+	// now is when the request is answered. What is applied doesn't depend on
+	// it, except that the moment in which something is first seen is recorded.
+	now metav1.Time
+
+	// wanted are the resources to be shown next time, and again is when that
+	// should be if nothing happens before.
+	wanted map[string]*fnv1.ResourceSelector
+	again  time.Duration
+}
+
+// require a resource to be shown next time. It has to be asked for every time.
+func (t *tenancy) require(name string, s *fnv1.ResourceSelector) {
+	t.wanted[name] = s
+}
+
+// callAgain after a while, at the latest.
+func (t *tenancy) callAgain(after time.Duration) {
+	if t.again == 0 || after < t.again {
+		t.again = after
+	}
 }
 
 // An invalidError is a request that asks for what can't be had.
@@ -57,7 +79,7 @@ func (e *invalidError) Error() string { return e.err.Error() }
 func (e *invalidError) Unwrap() error { return e.err }
 
 // read a request. An error means that nothing may be concluded from it.
-func read(req *fnv1.RunFunctionRequest) (*tenancy, error) {
+func read(req *fnv1.RunFunctionRequest, now time.Time) (*tenancy, error) {
 	platform, err := v1beta1.Parse(req.GetInput())
 	if err != nil {
 		return nil, &invalidError{reason: reasonInvalidPlatform, err: err}
@@ -80,41 +102,19 @@ func read(req *fnv1.RunFunctionRequest) (*tenancy, error) {
 		client:      client,
 		platform:    platform,
 		tier:        platform.Tier(client.Spec.Tier),
+		now:         metav1.NewTime(now.UTC().Truncate(time.Second)),
+		wanted:      map[string]*fnv1.ResourceSelector{},
 		odooVersion: client.Spec.OdooVersion,
 		database:    client.Spec.Subdomain + "." + platform.Domain,
 		observed:    obs,
-		ledger:      ledger(client.Status.Effects, obs),
 	}
 	if v := client.Status.OdooVersion; v != "" {
 		t.odooVersion = v
 	}
 	t.version = platform.Version(t.odooVersion)
+	t.ledger = t.makeLedger()
 	t.template = t.chooseTemplate()
 	return t, nil
-}
-
-// ledger returns the effects that are done: those that the status remembers,
-// and those whose Jobs are seen complete.
-func ledger(remembered map[string]v1alpha1.EffectStatus, obs *observed) map[string]v1alpha1.EffectStatus {
-	l := maps.Clone(remembered)
-	if l == nil {
-		l = map[string]v1alpha1.EffectStatus{}
-	}
-	for name, job := range obs.jobs {
-		if _, known := l[name]; known {
-			continue
-		}
-		if at, ok := completedAt(job); ok {
-			l[name] = v1alpha1.EffectStatus{CompletedAt: at}
-		}
-	}
-	return l
-}
-
-// done tells whether an effect is done.
-func (t *tenancy) done(effect string) bool {
-	_, ok := t.ledger[effect]
-	return ok
 }
 
 // wasReady tells whether the tenant was Ready when it was last reconciled.

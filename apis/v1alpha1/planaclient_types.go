@@ -150,7 +150,7 @@ type PLANAClientStatus struct {
 	// +optional
 	ProjectID int64 `json:"projectId,omitempty"`
 
-	// Tier in service.
+	// Tier in service: the one whose modules are installed.
 	// +optional
 	Tier Tier `json:"tier,omitempty"`
 
@@ -171,6 +171,47 @@ type PLANAClientStatus struct {
 	// it isn't run again.
 	// +optional
 	Effects map[string]EffectStatus `json:"effects,omitempty"`
+
+	// Suspension is how far taking the tenant out of service has come.
+	// +optional
+	Suspension *SuspensionStatus `json:"suspension,omitempty"`
+
+	// Deletion is how far taking the tenant away has come.
+	// +optional
+	Deletion *DeletionStatus `json:"deletion,omitempty"`
+}
+
+// SuspensionStatus says how far taking a tenant out of service has come.
+type SuspensionStatus struct {
+	// RequestedAt is when the suspension was first seen.
+	RequestedAt metav1.Time `json:"requestedAt"`
+}
+
+// DeletionStatus says how far taking a tenant away has come.
+type DeletionStatus struct {
+	// RequestedAt is when the delete was first seen. The grace period counts
+	// from here.
+	RequestedAt metav1.Time `json:"requestedAt"`
+
+	// Step that is being taken.
+	Step string `json:"step"`
+
+	// Since when it is being taken.
+	Since metav1.Time `json:"since"`
+
+	// Message says what the step waits for.
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// Irrevocable is true once the database is being dropped. Until then, taking
+	// the annotation off that the delete has left cancels it.
+	// +optional
+	Irrevocable bool `json:"irrevocable,omitempty"`
+
+	// BackupWaivedBy says who let the tenant go without a last backup: its
+	// annotation or the Platform.
+	// +optional
+	BackupWaivedBy string `json:"backupWaivedBy,omitempty"`
 }
 
 // BackupStatus says how the tenant is backed up.
@@ -193,4 +234,8 @@ type BackupStatus struct {
 type EffectStatus struct {
 	// CompletedAt is when the effect's Job completed.
 	CompletedAt metav1.Time `json:"completedAt"`
+
+	// Run that completed, where an effect is run more than once.
+	// +optional
+	Run string `json:"run,omitempty"`
 }

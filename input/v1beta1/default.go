@@ -74,6 +74,13 @@ func (p *Platform) Default() {
 	set(&p.Events.PasswordSecret, SecretKey{Name: "redis-credentials", Key: "password"})
 	set(&p.Events.Stream, "PLANA:events")
 	set(&p.Events.Source, "/planapulse.com/planaclients")
+
+	set(&p.Quota.Name, "plana-quota")
+	set(&p.Suspension.RedirectURL, "https://my.planapulse.ai/suspended")
+	if p.Deletion.GracePeriod == nil {
+		p.Deletion.GracePeriod = &metav1.Duration{Duration: 5 * time.Minute}
+	}
+	set(&p.Deletion.FinalBackup, FinalBackupRequired)
 }
 
 func (v *Version) setDefaults(namespace string, version v1alpha1.OdooVersion) {

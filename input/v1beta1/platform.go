@@ -74,6 +74,18 @@ type Platform struct {
 	// Events bus that is told of every tenant.
 	// +optional
 	Events Events `json:"events,omitempty"`
+
+	// Quota of the version namespaces.
+	// +optional
+	Quota Quota `json:"quota,omitempty"`
+
+	// Suspension of tenants.
+	// +optional
+	Suspension Suspension `json:"suspension,omitempty"`
+
+	// Deletion of tenants.
+	// +optional
+	Deletion Deletion `json:"deletion,omitempty"`
 }
 
 // Postgres is a PostgreSQL server and how it is reached.
@@ -437,6 +449,48 @@ type Events struct {
 	// +kubebuilder:default="/planapulse.com/planaclients"
 	// +optional
 	Source string `json:"source,omitempty"`
+}
+
+// Quota of the version namespaces. A Job whose pod wouldn't fit waits until it
+// does.
+type Quota struct {
+	// Name of the ResourceQuota in each version namespace. A namespace without
+	// one has room for everything.
+	// +kubebuilder:default="plana-quota"
+	// +optional
+	Name string `json:"name,omitempty"`
+}
+
+// Suspension of tenants.
+type Suspension struct {
+	// RedirectURL is where the visitors of a suspended tenant are sent.
+	// +kubebuilder:default="https://my.planapulse.ai/suspended"
+	// +optional
+	RedirectURL string `json:"redirectURL,omitempty"`
+}
+
+// FinalBackup says whether a tenant's data may go without a last backup.
+type FinalBackup string
+
+// Policies on last backups.
+const (
+	FinalBackupRequired FinalBackup = "Required"
+	FinalBackupSkip     FinalBackup = "Skip"
+)
+
+// Deletion of tenants.
+type Deletion struct {
+	// GracePeriod between a delete and the first thing that is taken away. It
+	// may be cancelled meanwhile.
+	// +kubebuilder:default="5m"
+	// +optional
+	GracePeriod *metav1.Duration `json:"gracePeriod,omitempty"`
+
+	// FinalBackup is Required, or Skip to let every tenant's data go without
+	// one. Skip is for installations that have nothing to lose.
+	// +kubebuilder:default=Required
+	// +optional
+	FinalBackup FinalBackup `json:"finalBackup,omitempty"`
 }
 
 // Version returns how the supplied version of Odoo runs.

@@ -74,6 +74,13 @@ func (p *Platform) Validate() field.ErrorList {
 
 	p.Events.validate(v, field.NewPath("events"))
 
+	v.subdomain(field.NewPath("quota", "name"), p.Quota.Name)
+	v.httpURL(field.NewPath("suspension", "redirectURL"), p.Suspension.RedirectURL)
+
+	deletion := field.NewPath("deletion")
+	v.duration(deletion.Child("gracePeriod"), *p.Deletion.GracePeriod, 0, 30*24*time.Hour)
+	v.oneOf(deletion.Child("finalBackup"), string(p.Deletion.FinalBackup), []string{string(FinalBackupRequired), string(FinalBackupSkip)})
+
 	return v.errs
 }
 

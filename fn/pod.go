@@ -1,0 +1,155 @@
+package fn
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/plana-pulse/function-planaclient/input/v1beta1"
+)
+
+// A podOption adds to a pod.
+type podOption func(*corev1.PodSpec)
+
+// pod returns a pod that passes the restricted Pod Security Standard.
+func (t *tenancy) pod(c corev1.Container, options ...podOption) corev1.PodSpec {
+	p := corev1.PodSpec{
+		// What a podFailurePolicy needs: with OnFailure there is no pod to ask.
+		RestartPolicy:                corev1.RestartPolicyNever,
+		AutomountServiceAccountToken: ptr.To(false),
+		EnableServiceLinks:           ptr.To(false),
+		// An effect stops within five seconds of being told to.
+		TerminationGracePeriodSeconds: ptr.To[int64](10),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot:   ptr.To(true),
+			RunAsUser:      ptr.To(t.platform.Filestore.UserID),
+			RunAsGroup:     ptr.To(t.platform.Filestore.GroupID),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Containers: []corev1.Container{c},
+	}
+	for _, s := range t.platform.Effects.ImagePullSecrets {
+		p.ImagePullSecrets = append(p.ImagePullSecrets, corev1.LocalObjectReference{Name: s})
+	}
+	for _, o := range options {
+		o(&p)
+	}
+	return p
+}
+
+// container returns a container that runs an effect.
+func (t *tenancy) container(effect string, env ...[]corev1.EnvVar) corev1.Container {
+	return corev1.Container{
+		Name:            effect,
+		Image:           t.platform.Effects.Image,
+		Args:            []string{"effect", effect},
+		Env:             slices.Concat(append([][]corev1.EnvVar{t.tenantEnv()}, env...)...),
+		Resources:       requirements(t.platform.Effects.Resources),
+		SecurityContext: restricted(),
+	}
+}
+
+// requirements of a container.
+func requirements(r v1beta1.Resources) corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{Requests: r.Requests, Limits: r.Limits}
+}
+
+// restricted returns what the restricted Pod Security Standard asks of a
+// container, and a root filesystem that can't be written to.
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false),
+		ReadOnlyRootFilesystem:   ptr.To(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+// withInit runs a container before the pod's own.
+func withInit(c corev1.Container) podOption {
+	return func(p *corev1.PodSpec) { p.InitContainers = append(p.InitContainers, c) }
+}
+
+// withClaim mounts a claim into every container of the pod.
+func withClaim(name, claim, path string, readOnly bool) podOption {
+	return withVolume(name, path, readOnly, corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: readOnly},
+	})
+}
+
+// withScratch mounts an empty directory into every container of the pod.
+func withScratch(name, path string) podOption {
+	return withVolume(name, path, false, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+}
+
+// withVolume mounts a volume into every container of the pod. It comes after
+// withInit, which adds containers.
+func withVolume(name, path string, readOnly bool, source corev1.VolumeSource) podOption {
+	return func(p *corev1.PodSpec) {
+		p.Volumes = append(p.Volumes, corev1.Volume{Name: name, VolumeSource: source})
+		mount := corev1.VolumeMount{Name: name, MountPath: path, ReadOnly: readOnly}
+		for _, containers := range [][]corev1.Container{p.InitContainers, p.Containers} {
+			for i := range containers {
+				containers[i].VolumeMounts = append(containers[i].VolumeMounts, mount)
+			}
+		}
+	}
+}
+
+// filestoreRoot is where the filestore is mounted: whole, because a hard link
+// can't cross from one mount to another.
+const filestoreRoot = "/var/lib/odoo/filestore"
+
+// withFilestore mounts the filestore of the tenant's version.
+func (t *tenancy) withFilestore() podOption {
+	return withClaim("filestore", t.version.FilestoreClaim, filestoreRoot, false)
+}
+
+// tenantEnv tells an effect whom it works for. Values go in as they are: no
+// shell and no template ever sees them.
+func (t *tenancy) tenantEnv() []corev1.EnvVar {
+	spec := t.client.Spec
+	return []corev1.EnvVar{
+		{Name: "TENANT_NAME", Value: spec.Subdomain},
+		{Name: "TENANT_UID", Value: string(t.client.GetUID())},
+		{Name: "TENANT_PROJECT_ID", Value: fmt.Sprint(spec.ProjectID)},
+		{Name: "TENANT_DATABASE", Value: t.database},
+		{Name: "TENANT_TIER", Value: string(spec.Tier)},
+		{Name: "TENANT_ODOO_VERSION", Value: string(t.odooVersion)},
+		{Name: "TENANT_OWNER_EMAIL", Value: verbatim(spec.OwnerEmail)},
+		{Name: "TENANT_OWNER_NAME", Value: verbatim(spec.OwnerName)},
+	}
+}
+
+// verbatim keeps the kubelet from expanding $(NAME) in a value.
+func verbatim(value string) string {
+	return strings.ReplaceAll(value, "$", "$$")
+}
+
+// postgresEnv tells a program how to reach the database server, in libpq's names.
+func (t *tenancy) postgresEnv() []corev1.EnvVar {
+	pg := t.platform.Postgres
+	return []corev1.EnvVar{
+		{Name: "PGHOST", Value: pg.Host},
+		{Name: "PGPORT", Value: fmt.Sprint(pg.Port)},
+		{Name: "PGSSLMODE", Value: pg.SSLMode},
+		secretEnv("PGUSER", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "username"}),
+		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "password"}),
+		{Name: "ODOO_ROLE", Value: verbatim(pg.OdooRole)},
+	}
+}
+
+// filestoreEnv tells an effect where the filestore is.
+func filestoreEnv() []corev1.EnvVar {
+	return []corev1.EnvVar{{Name: "FILESTORE_ROOT", Value: filestoreRoot}}
+}
+
+// secretEnv takes a value from a Secret in the pod's namespace.
+func secretEnv(name string, key v1beta1.SecretKey) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: key.Name},
+		Key:                  key.Key,
+	}}}
+}

@@ -1,0 +1,86 @@
+package fn
+
+import (
+	"time"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+)
+
+// conditionSuspended tells whether the tenant is out of service.
+const conditionSuspended = "Suspended"
+
+// The suspension: what takes a tenant out of service without losing anything.
+// Its route answers with a redirect from the first moment on.
+var suspension = []step{
+	// Nothing changes from here on, so one backup covers all of the suspension.
+	{name: "suspend-backup", key: effectSuspendBackup, take: stage(suspendBackup)},
+
+	{name: "suspend-close", take: closeDatabase, applies: observesOwnDatabase},
+	{name: "suspend-drain", key: effectSuspendDrain, take: stage(suspendDrain)},
+}
+
+// suspend a tenant that should be, once it is in service.
+func suspend(t *tenancy, p *progress) {
+	switch {
+	case !t.client.Spec.Suspended && t.client.Status.Suspension == nil:
+		// Only a tenant that ever was suspended has something to say of it.
+		if t.condition(conditionSuspended).Status != "" && t.condition(conditionSuspended).Reason != reasonResumed {
+			p.say(conditionSuspended, waits(reasonResumed, "the tenant is in service"))
+		}
+
+	case !t.client.Spec.Suspended:
+		p.say(conditionSuspended, waits(reasonResumed, "the tenant is in service"))
+
+	case !t.done(effectClientProvisioned):
+		p.say(conditionSuspended, waits(reasonWaiting, "waits until the tenant is provisioned"))
+
+	case !t.suspending():
+		// What isn't recorded hasn't begun.
+		p.suspension = &v1alpha1.SuspensionStatus{RequestedAt: t.now}
+		t.callAgain(soon)
+		p.say(conditionSuspended, settling(reasonSuspending, "the tenant is being taken out of service"))
+
+	default:
+		p.suspension = t.client.Status.Suspension
+		if current, o := follow(t, p, suspension); current != nil {
+			p.say(conditionSuspended, o)
+			return
+		}
+		p.say(conditionSuspended, arrived(reasonSuspended, "visitors are sent to %s, and database %s is closed. To resume: kubectl patch planaclient %s --type merge -p '{\"spec\":{\"suspended\":false}}'",
+			t.platform.Suspension.RedirectURL, t.database, t.client.GetName()))
+	}
+}
+
+// suspending tells whether a suspension is recorded and still wanted.
+func (t *tenancy) suspending() bool {
+	return t.client.Spec.Suspended && t.client.Status.Suspension != nil
+}
+
+// suspensionRun tells the effects of this suspension from an earlier one's.
+func (t *tenancy) suspensionRun() string {
+	if s := t.client.Status.Suspension; s != nil {
+		return s.RequestedAt.UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+// backupsPaused tells whether there is nothing new to back up every night.
+func (t *tenancy) backupsPaused() bool {
+	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
+}
+
+// suspendBackup backs the tenant up as it was left.
+func suspendBackup(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectSuspendBackup,
+		namespace: t.platform.Backup.Namespace,
+		deadline:  t.platform.Backup.Deadline.Duration,
+		run:       t.suspensionRun(),
+		pod:       t.backupPod("backup"),
+	}
+}
+
+// suspendDrain ends the sessions that were there before the database was closed.
+func suspendDrain(t *tenancy) jobSpec {
+	return t.drain(effectSuspendDrain, t.suspensionRun())
+}

@@ -1,0 +1,378 @@
+package fn
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+	"github.com/plana-pulse/function-planaclient/input/v1beta1"
+)
+
+const (
+	// annotationDeletionAttempt is what Crossplane puts on a resource whose
+	// deletion a usage has refused. Its value is the propagation policy.
+	annotationDeletionAttempt = "usage.crossplane.io/deletion-attempt-with-policy"
+
+	// annotationSkipFinalBackup lets one tenant's data go without a last backup.
+	// Its value must be the tenant's name, so that nobody sets it on a fleet.
+	annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
+)
+
+// conditionDeprovisioned tells how far a teardown has come.
+const conditionDeprovisioned = "Deprovisioned"
+
+// Steps of a teardown that mean more than their place in it.
+const (
+	stepGrace = "grace"
+	stepDrop  = "drop"
+	stepGone  = "gone"
+)
+
+// The teardown: the plan in reverse, strictly one step after the other. Nothing
+// is taken away before the step in front of it is done, and nothing that can't
+// be undone is begun before the status says so.
+var teardown = []step{
+	// Whoever deleted the wrong tenant notices within minutes.
+	{name: stepGrace, take: grace},
+
+	// From here on nobody uses the tenant, and nothing works on it: a Job that
+	// still installs modules would write behind the backup's back.
+	{name: "withdraw", take: withdraw},
+
+	{name: "final-backup", key: effectFinalBackup, take: stage(finalBackup), applies: needsFinalBackup},
+
+	// A dump needs a connection, so closing comes after it. And DROP DATABASE
+	// fails while anybody is connected, so it comes after both of these.
+	{name: "close", take: closeDatabase, applies: observesOwnDatabase},
+	{name: "drain", key: effectConnectionsDrain, take: stage(connectionsDrain), applies: observesOwnDatabase},
+
+	// A database that isn't ours only loses the object that looks at it.
+	{name: "release", take: releaseDatabase, applies: observesForeignDatabase},
+
+	{name: stepDrop, take: dropDatabase},
+
+	// A database without its files is a wreck, files without a database are
+	// only waste: so the files go last.
+	{name: "wipe", key: effectFilestoreWipe, take: stage(filestoreWipe), applies: hadDatabase},
+
+	// What was told of the tenant's coming is told of its going.
+	{name: "retire", key: effectMatrixRoomRetire, optional: true, take: stage(matrixRoomRetire), applies: hasDone(effectMatrixRoomCreate)},
+	{name: "account", key: effectDeprovisionWebhook, take: stage(deprovisionWebhook), applies: hasDone(effectAccountWebhook)},
+	{name: "announce", key: effectClientDeprovision, take: stage(clientDeprovisioned), applies: hasDone(effectClientProvisioned)},
+}
+
+// leaving tells whether the tenant is to be taken away. Taking the annotation
+// off cancels, as long as the database hasn't begun to be dropped.
+func (t *tenancy) leaving() bool {
+	return t.deletionPolicy() != "" || t.dropping()
+}
+
+// deletionPolicy is the propagation policy of the delete that was refused.
+func (t *tenancy) deletionPolicy() string {
+	return t.client.GetAnnotations()[annotationDeletionAttempt]
+}
+
+// dropping tells whether the status says that the database is being dropped, or
+// is gone: from there only forward.
+func (t *tenancy) dropping() bool {
+	d := t.client.Status.Deletion
+	return d != nil && d.Irrevocable
+}
+
+// deprovision a tenant, one step at a time.
+func deprovision(t *tenancy) *progress {
+	p := newProgress()
+
+	if metav1.DeletionPropagation(t.deletionPolicy()) == metav1.DeletePropagationOrphan {
+		// --cascade=orphan: what the tenant consists of outlives its object.
+		t.keepAll(p)
+		p.finished = t.wasReady()
+		delete(p.composed, keyGuard)
+		p.say(conditionDeprovisioned, arrived(reasonOrphaned, "everything that the tenant consists of stays, without an owner"))
+		return p
+	}
+
+	current, o := follow(t, p, teardown)
+	remembered := t.client.Status.Deletion
+	if remembered == nil {
+		// What isn't recorded hasn't begun.
+		current, o = &teardown[0], settling(reasonGracePeriod, "a delete has been asked for")
+		t.callAgain(soon)
+	}
+	p.deletion = t.deletionStatus(current, o)
+
+	switch {
+	case p.deletion.Step == stepGrace:
+		t.keepAll(p)
+		p.finished = t.wasReady()
+		p.say(conditionDeprovisioned, o)
+		return p
+
+	case p.deletion.Step != stepGone:
+		p.compose(keyGuard, t.kept(keyGuard), true)
+
+	case remembered.Step != stepGone:
+		// The guard goes one response later than this is recorded, so that it
+		// never comes back: Crossplane couldn't replay the delete then.
+		p.compose(keyGuard, t.kept(keyGuard), true)
+		t.callAgain(soon)
+		fallthrough
+
+	default:
+		o = arrived(reasonDeprovisioned, "the tenant is gone. If its object isn't within a minute, delete it again: kubectl delete planaclient %s", t.client.GetName())
+	}
+
+	if t.observed.database != nil && !t.dropping() {
+		c, _ := database(t)
+		p.compose(keyDatabase, c, true)
+	}
+
+	// What the plan's conditions promise doesn't hold any more.
+	for i := range plan {
+		p.say(plan[i].condition, waits(reasonDeprovisioning, "the tenant is being taken away: see condition %s", conditionDeprovisioned))
+	}
+	p.say(conditionDeprovisioned, o)
+	return p
+}
+
+// deletionStatus is what the status is to remember of a teardown.
+func (t *tenancy) deletionStatus(current *step, o outcome) *v1alpha1.DeletionStatus {
+	d := &v1alpha1.DeletionStatus{
+		RequestedAt:    t.now,
+		Step:           stepGone,
+		Since:          t.now,
+		Message:        o.message,
+		BackupWaivedBy: t.backupWaivedBy(),
+		Irrevocable:    t.dropping(),
+	}
+	if current != nil {
+		d.Step = current.name
+		d.Irrevocable = d.Irrevocable || current.name == stepDrop
+	}
+	if last := t.client.Status.Deletion; last != nil {
+		d.RequestedAt = last.RequestedAt
+		if last.Step == d.Step {
+			d.Since = last.Since
+		}
+		if d.BackupWaivedBy == "" && d.Irrevocable {
+			// On record, whatever becomes of the annotation.
+			d.BackupWaivedBy = last.BackupWaivedBy
+		}
+	}
+	return d
+}
+
+// keepAll that the tenant consists of, just as it is.
+func (t *tenancy) keepAll(p *progress) {
+	for _, key := range composedKeys {
+		p.compose(key, t.kept(key), t.wasReady())
+	}
+}
+
+// kept returns a resource as it was observed.
+func (t *tenancy) kept(key string) composed {
+	if w := t.observed.wire[key]; w != nil {
+		return composed{kept: asObserved(w)}
+	}
+	return composed{}
+}
+
+// grace waits until it is too late to have noticed a mistake.
+func grace(t *tenancy) (composed, outcome) {
+	d := t.client.Status.Deletion
+	if d == nil {
+		return composed{}, outcome{}
+	}
+	over := d.RequestedAt.Add(t.platform.Deletion.GracePeriod.Duration)
+	if t.now.Before(ptr.To(metav1.NewTime(over))) {
+		t.callAgain(over.Sub(t.now.Time))
+		return composed{}, settling(reasonGracePeriod, "tenant %[1]s is taken away from %[2]s on. To cancel: kubectl annotate planaclient %[1]s %[3]s-",
+			t.client.GetName(), over.UTC().Format(time.RFC3339), annotationDeletionAttempt)
+	}
+	return composed{}, arrived(reasonCompleted, "the grace period is over")
+}
+
+// withdraw waits until all that works for or on the tenant is seen gone. It is
+// gone because no step of the teardown composes it.
+func withdraw(t *tenancy) (composed, outcome) {
+	for _, key := range composedKeys {
+		if key == keyGuard || key == keyDatabase || isTeardownEffect(key) {
+			continue
+		}
+		if t.observed.exists(key) {
+			return composed{}, settling(reasonWithdrawing, "%s is being taken away", key)
+		}
+	}
+	return composed{}, arrived(reasonCompleted, "nothing works on the tenant any more")
+}
+
+// needsFinalBackup tells whether there is a customer's data to back up. A clone
+// that was never prepared is a copy of the template.
+func needsFinalBackup(t *tenancy) bool {
+	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt
+	return inService && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
+}
+
+// backupWaivedBy says who let the tenant's data go without a last backup.
+func (t *tenancy) backupWaivedBy() string {
+	switch {
+	case t.client.GetAnnotations()[annotationSkipFinalBackup] == t.client.GetName():
+		return "annotation " + annotationSkipFinalBackup
+	case t.platform.Deletion.FinalBackup == v1beta1.FinalBackupSkip:
+		return "Platform, deletion.finalBackup"
+	default:
+		return ""
+	}
+}
+
+// hadDatabase tells whether a database is, or was, proven to be the tenant's.
+func hadDatabase(t *tenancy) bool {
+	return t.ownsDatabase() || t.client.Status.DatabaseUID != ""
+}
+
+// observesOwnDatabase tells whether there is a database to be dropped.
+func observesOwnDatabase(t *tenancy) bool {
+	return t.ownsDatabase() && !t.dropping()
+}
+
+// observesForeignDatabase tells whether there is a database that isn't proven to
+// be the tenant's.
+func observesForeignDatabase(t *tenancy) bool {
+	return t.observed.database != nil && !t.ownsDatabase() && !t.dropping()
+}
+
+// hasDone makes a condition of an effect.
+func hasDone(effect string) func(*tenancy) bool {
+	return func(t *tenancy) bool { return t.done(effect) }
+}
+
+// finalBackup makes the last backup, and reads it back.
+func finalBackup(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectFinalBackup,
+		namespace: t.platform.Backup.Namespace,
+		deadline:  t.platform.Backup.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       t.backupPod(effectFinalBackup),
+	}
+}
+
+// closeDatabase waits until the server takes no more connections to it.
+func closeDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
+		return composed{}, settling(reasonClosing, "database %s is being closed to connections: %s", t.database, whyUnsynced(db))
+	}
+	return composed{}, arrived(reasonCompleted, "database %s is closed", t.database)
+}
+
+// connectionsDrain ends the sessions that were there before it was closed.
+func connectionsDrain(t *tenancy) jobSpec {
+	return t.drain(effectConnectionsDrain, t.teardownRun())
+}
+
+// drain ends the sessions of the tenant's database.
+func (t *tenancy) drain(key, run string) jobSpec {
+	return jobSpec{
+		key:       key,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       run,
+		pod:       t.pod(t.container(effectConnectionsDrain, t.postgresEnv())),
+	}
+}
+
+// dropDatabase waits until the database is seen gone: the object goes only once
+// provider-sql has dropped the database, if it is ours to drop.
+func dropDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	switch {
+	case db == nil:
+		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)
+	case !t.dropping():
+		t.callAgain(soon)
+		return composed{}, settling(reasonDropping, "database %s is about to be dropped", t.database)
+	case !t.ownsDatabase():
+		return composed{}, settling(reasonDropping, "database %s isn't this tenant's and stays; its Database object is being taken away", t.database)
+	default:
+		return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, whyUnsynced(db))
+	}
+}
+
+// releaseDatabase waits until provider-sql knows that it isn't to create a
+// database any more. An object that is taken away just as it does would leave
+// the database behind, and nobody would know whose it is.
+func releaseDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	seen := db.Status.GetCondition(xpv1.TypeSynced).ObservedGeneration
+	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || seen != 0 && seen != db.GetGeneration() {
+		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
+	}
+	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)
+}
+
+// filestoreWipe removes the tenant's files.
+func filestoreWipe(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectFilestoreWipe,
+		namespace: t.version.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       t.pod(t.container(effectFilestoreWipe, filestoreEnv()), t.withFilestore()),
+	}
+}
+
+// matrixRoomRetire marks the support room inactive.
+func matrixRoomRetire(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectMatrixRoomRetire,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       t.pod(t.container(effectMatrixRoomRetire, t.matrixEnv())),
+	}
+}
+
+// deprovisionWebhook tells the account portal that the tenant is gone.
+func deprovisionWebhook(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectDeprovisionWebhook,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.deprovisioned"))),
+	}
+}
+
+// clientDeprovisioned puts the event into the stream.
+func clientDeprovisioned(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectClientDeprovision,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       t.pod(t.container(effectClientDeprovision, t.eventEnv())),
+	}
+}
+
+// teardownRun tells the effects of this teardown from those of one that was
+// cancelled: its backup would be the wrong one.
+func (t *tenancy) teardownRun() string {
+	if d := t.client.Status.Deletion; d != nil {
+		return d.RequestedAt.UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+// databaseClosed tells whether the tenant's database may refuse connections.
+func (t *tenancy) databaseClosed() bool {
+	if t.leaving() {
+		return !needsFinalBackup(t) || t.doneRun(effectFinalBackup, t.teardownRun())
+	}
+	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
+}

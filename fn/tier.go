@@ -1,0 +1,64 @@
+package fn
+
+import (
+	"slices"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+)
+
+// changeTier brings a tenant that is in service to another tier. What a tier
+// says of backups holds at once; its modules take a Job.
+func changeTier(t *tenancy) (composed, outcome) {
+	from, to := t.tierInService(), t.client.Spec.Tier
+	switch {
+	case from == to && t.client.Status.Tier != "" && lower(to, t.client.Status.Tier):
+		return composed{}, outcome{ailing, reasonDowngraded, "tier " + string(t.client.Status.Tier) + " was given up for " + string(to) +
+			": backups are kept for less long, and modules that are installed stay installed"}
+	case from == to:
+		return composed{}, arrived(reasonAvailable, "tier %s is in service", to)
+	}
+	c, o := run(t, t.tierModules(from, to))
+	if o.ok() {
+		return c, arrived(reasonAvailable, "tier %s is in service", to)
+	}
+	return c, o
+}
+
+// tierInService is the tier whose modules the tenant has. A lower one is in
+// service as soon as it is asked for: nothing is uninstalled.
+func (t *tenancy) tierInService() v1alpha1.Tier {
+	from, to := t.client.Status.Tier, t.client.Spec.Tier
+	switch {
+	case from == "" || t.observed.database == nil:
+		return to
+	case from == to || lower(to, from) || len(t.newModules(from, to)) == 0:
+		return to
+	case t.doneRun(effectTierModules, tierRun(from, to)):
+		return to
+	default:
+		return from
+	}
+}
+
+// tierModules installs the modules that a higher tier has and a lower one
+// hasn't.
+func (t *tenancy) tierModules(from, to v1alpha1.Tier) jobSpec {
+	s := t.install(effectTierModules, t.newModules(from, to))
+	s.run = tierRun(from, to)
+	return s
+}
+
+// newModules of a tier, compared with another one.
+func (t *tenancy) newModules(from, to v1alpha1.Tier) []string {
+	had := t.platform.Tier(from).Modules
+	return slices.DeleteFunc(slices.Clone(t.platform.Tier(to).Modules), func(m string) bool { return slices.Contains(had, m) })
+}
+
+// lower tells whether one tier is below another.
+func lower(a, b v1alpha1.Tier) bool {
+	return slices.Index(tiers, a) < slices.Index(tiers, b)
+}
+
+func tierRun(from, to v1alpha1.Tier) string {
+	return string(from) + "-" + string(to)
+}
