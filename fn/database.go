@@ -31,7 +31,13 @@ var (
 	// mayOnlyLook at what is there.
 	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}
 
-	// mayDoAll, dropping it included.
+	// mayKeep a database as it should be. This is as far as proof goes while a
+	// tenant lives. Whoever deletes its objects by hand, the guard first, can't
+	// have a customer's data dropped on the way; and a database that is lost
+	// isn't replaced by an empty one.
+	mayKeep = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionUpdate, xpv1.ManagementActionLateInitialize}
+
+	// mayDoAll, dropping it included: for the moment in which it is dropped.
 	mayDoAll = xpv1.ManagementPolicies{xpv1.ManagementActionAll}
 )
 
@@ -105,8 +111,10 @@ func (t *tenancy) lostDatabase() bool {
 // databasePolicies returns what provider-sql may do to the database.
 func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 	switch {
-	case t.ownsDatabase():
+	case t.ownsDatabase() && t.dropping():
 		return mayDoAll
+	case t.ownsDatabase():
+		return mayKeep
 	case t.done(effectTenantPrepare) || t.leaving():
 		return mayOnlyLook
 	default:
@@ -145,7 +153,7 @@ func (t *tenancy) databaseOutcome() outcome {
 		return arrived(reasonAvailable, "database %s is available", t.database)
 
 	case db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionFalse:
-		return providerTrouble(db).outcome(at, "database %s: %s", t.database, whyUnsynced(db))
+		return t.providerTrouble().outcome(at, "database %s: %s", t.database, whyUnsynced(db))
 
 	case db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionTrue && t.now.Sub(db.GetCreationTimestamp().Time) > slowProvider:
 		return troubleProviderDown.outcome(at, "Database %s/%s was created at %s, and provider-sql hasn't looked at it",
@@ -158,9 +166,11 @@ func (t *tenancy) databaseOutcome() outcome {
 
 // providerTrouble tells what provider-sql complains of, by PostgreSQL's own
 // error codes. What isn't known is shown as it is.
-func providerTrouble(db *sqlv1alpha1.Database) Trouble {
-	said := db.Status.GetCondition(xpv1.TypeSynced).Message
+func (t *tenancy) providerTrouble() Trouble {
+	said := t.observed.database.Status.GetCondition(xpv1.TypeSynced).Message
 	switch {
+	case strings.Contains(said, "(3D000)") && t.ownsDatabase():
+		return troubleDatabaseLost
 	case strings.Contains(said, "(3D000)"):
 		return troubleTemplateMissing
 	case strings.Contains(said, "(55006)"):

@@ -191,7 +191,10 @@ func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) outcome {
 
 	started := job.Status.StartTime
 	if started != nil && job.Status.Active > 0 && ptr.Deref(job.Status.Ready, 1) == 0 && t.now.Sub(started.Time) > slowStart {
-		return troublePodNotStarting.outcome(at, "the pod of Job %s/%s hasn't started since %s", job.GetNamespace(), job.GetName(), started.UTC().Format(time.RFC3339))
+		o := troublePodNotStarting.outcome(at, "the pod of Job %s/%s hasn't started since %s", job.GetNamespace(), job.GetName(), started.UTC().Format(time.RFC3339))
+		// It may yet: a Secret that appears is noticed within a minute.
+		o.state = working
+		return o
 	}
 	return settling(reasonRunning, "Job %s/%s is running", job.GetNamespace(), job.GetName())
 }

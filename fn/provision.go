@@ -137,6 +137,7 @@ func provision(t *tenancy) *progress {
 	}
 
 	suspend(t, p)
+	stay(t, p)
 	return p
 }
 

@@ -3,6 +3,8 @@ package fn
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -44,10 +46,12 @@ const (
 
 	reasonSuspending = "Suspending"
 	reasonSuspended  = "Suspended"
-	reasonResumed    = "InService"
+	reasonInService  = "InService"
 
 	reasonGracePeriod    = "GracePeriod"
 	reasonWithdrawing    = "Withdrawing"
+	reasonProtected      = "Protected"
+	reasonOpening        = "Opening"
 	reasonClosing        = "Closing"
 	reasonDropping       = "Dropping"
 	reasonDeprovisioning = "Deprovisioning"
@@ -85,7 +89,7 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 	}
 	setStatus(rsp, status, p.finished)
 
-	accepted(rsp)
+	t.accept(rsp)
 	t.reportUpgrade(rsp)
 	for _, c := range p.conditions {
 		t.report(rsp, c)
@@ -225,9 +229,14 @@ func (t *tenancy) condition(typ string) xpv1.Condition {
 	return t.client.Status.GetCondition(xpv1.ConditionType(typ))
 }
 
-// accepted says that the spec and the Platform can be used.
-func accepted(rsp *fnv1.RunFunctionResponse) {
-	response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
+// accept says that the spec and the Platform can be used.
+func (t *tenancy) accept(rsp *fnv1.RunFunctionResponse) {
+	c := response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
+	effect, _, _ := strings.Cut(t.client.GetAnnotations()[annotationRerun], "/")
+	if effect != "" && !slices.Contains(provisioningEffects, effect) {
+		c.WithMessage(fmt.Sprintf("annotation %s is ignored: %q can't be run again. It may be one of: %s",
+			annotationRerun, effect, strings.Join(provisioningEffects, ", ")))
+	}
 }
 
 // refuse a request that asks for what can't be had. A tenant that has something

@@ -22,14 +22,11 @@ var suspension = []step{
 // suspend a tenant that should be, once it is in service.
 func suspend(t *tenancy, p *progress) {
 	switch {
-	case !t.client.Spec.Suspended && t.client.Status.Suspension == nil:
-		// Only a tenant that ever was suspended has something to say of it.
-		if t.condition(conditionSuspended).Status != "" && t.condition(conditionSuspended).Reason != reasonResumed {
-			p.say(conditionSuspended, waits(reasonResumed, "the tenant is in service"))
-		}
-
 	case !t.client.Spec.Suspended:
-		p.say(conditionSuspended, waits(reasonResumed, "the tenant is in service"))
+		// Only a tenant that ever was suspended has something to say of it.
+		if t.condition(conditionSuspended).Status != "" {
+			p.say(conditionSuspended, waits(reasonInService, "the tenant is in service"))
+		}
 
 	case !t.done(effectClientProvisioned):
 		p.say(conditionSuspended, waits(reasonWaiting, "waits until the tenant is provisioned"))

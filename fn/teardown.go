@@ -44,6 +44,8 @@ var teardown = []step{
 	// still installs modules would write behind the backup's back.
 	{name: "withdraw", take: withdraw},
 
+	// A suspended tenant's database is closed.
+	{name: "open", take: openDatabase, applies: needsOpenDatabase},
 	{name: "final-backup", key: effectFinalBackup, take: stage(finalBackup), applies: needsFinalBackup},
 
 	// A dump needs a connection, so closing comes after it. And DROP DATABASE
@@ -67,9 +69,10 @@ var teardown = []step{
 }
 
 // leaving tells whether the tenant is to be taken away. Taking the annotation
-// off cancels, as long as the database hasn't begun to be dropped.
+// off cancels, as long as the database hasn't begun to be dropped, and so does
+// protecting the tenant.
 func (t *tenancy) leaving() bool {
-	return t.deletionPolicy() != "" || t.dropping()
+	return t.deletionPolicy() != "" && !t.client.Spec.DeletionProtection || t.dropping()
 }
 
 // deletionPolicy is the propagation policy of the delete that was refused.
@@ -84,11 +87,23 @@ func (t *tenancy) dropping() bool {
 	return d != nil && d.Irrevocable
 }
 
+// stay says that a tenant isn't being taken away, if there ever was a question
+// of that.
+func stay(t *tenancy, p *progress) {
+	switch {
+	case t.deletionPolicy() != "":
+		p.say(conditionDeprovisioned, waits(reasonProtected, "a delete has been asked for, and spec.deletionProtection forbids it. To forget it: kubectl annotate planaclient %s %s-",
+			t.client.GetName(), annotationDeletionAttempt))
+	case t.condition(conditionDeprovisioned).Status != "":
+		p.say(conditionDeprovisioned, waits(reasonInService, "no delete has been asked for"))
+	}
+}
+
 // deprovision a tenant, one step at a time.
 func deprovision(t *tenancy) *progress {
 	p := newProgress()
 
-	if metav1.DeletionPropagation(t.deletionPolicy()) == metav1.DeletePropagationOrphan {
+	if metav1.DeletionPropagation(t.deletionPolicy()) == metav1.DeletePropagationOrphan && !t.dropping() {
 		// --cascade=orphan: what the tenant consists of outlives its object.
 		t.keepAll(p)
 		p.finished = t.wasReady()
@@ -109,17 +124,18 @@ func deprovision(t *tenancy) *progress {
 	switch {
 	case p.deletion.Step == stepGrace:
 		t.keepAll(p)
+		t.composeGuard(p)
 		p.finished = t.wasReady()
 		p.say(conditionDeprovisioned, o)
 		return p
 
 	case p.deletion.Step != stepGone:
-		p.compose(keyGuard, t.kept(keyGuard), true)
+		t.composeGuard(p)
 
 	case remembered.Step != stepGone:
 		// The guard goes one response later than this is recorded, so that it
 		// never comes back: Crossplane couldn't replay the delete then.
-		p.compose(keyGuard, t.kept(keyGuard), true)
+		t.composeGuard(p)
 		t.callAgain(soon)
 		fallthrough
 
@@ -127,7 +143,7 @@ func deprovision(t *tenancy) *progress {
 		o = arrived(reasonDeprovisioned, "the tenant is gone. If its object isn't within a minute, delete it again: kubectl delete planaclient %s", t.client.GetName())
 	}
 
-	if t.observed.database != nil && !t.dropping() {
+	if t.observed.database != nil && !t.mayDrop() {
 		c, _ := database(t)
 		p.compose(keyDatabase, c, true)
 	}
@@ -138,6 +154,20 @@ func deprovision(t *tenancy) *progress {
 	}
 	p.say(conditionDeprovisioned, o)
 	return p
+}
+
+// composeGuard whether it is observed or not. Somebody who takes it away while
+// the teardown is under way would have Crossplane replay the delete at once.
+func (t *tenancy) composeGuard(p *progress) {
+	c, o := guard(t)
+	p.compose(keyGuard, c, o.ok())
+}
+
+// mayDrop tells whether the Database object may go: the status says so, and
+// provider-sql will do with the database what it should.
+func (t *tenancy) mayDrop() bool {
+	db := t.observed.database
+	return t.dropping() && (!t.ownsDatabase() || db.GetDeletionTimestamp() != nil || slices.Equal(db.Spec.ManagementPolicies, mayDoAll))
 }
 
 // deletionStatus is what the status is to remember of a teardown.
@@ -262,6 +292,20 @@ func finalBackup(t *tenancy) jobSpec {
 	}
 }
 
+// needsOpenDatabase tells whether the last backup is still to be made.
+func needsOpenDatabase(t *tenancy) bool {
+	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.doneRun(effectFinalBackup, t.teardownRun())
+}
+
+// openDatabase waits until the server takes connections to it.
+func openDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
+		return composed{}, settling(reasonOpening, "database %s is being opened for its last backup: %s", t.database, whyUnsynced(db))
+	}
+	return composed{}, arrived(reasonCompleted, "database %s is open", t.database)
+}
+
 // closeDatabase waits until the server takes no more connections to it.
 func closeDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
@@ -294,7 +338,7 @@ func dropDatabase(t *tenancy) (composed, outcome) {
 	switch {
 	case db == nil:
 		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)
-	case !t.dropping():
+	case !t.mayDrop():
 		t.callAgain(soon)
 		return composed{}, settling(reasonDropping, "database %s is about to be dropped", t.database)
 	case !t.ownsDatabase():
