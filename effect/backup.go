@@ -116,8 +116,8 @@ func (c BackupConfig) backUp(ctx context.Context, kind string) error {
 		}
 	}
 
-	if b.attachments, err = storedFiles(ctx, conn); err != nil {
-		return err
+	if err := b.look(ctx, conn); err != nil {
+		return fmt.Errorf("cannot look into database %q: %w", c.Database, err)
 	}
 	if err := repo.initialise(ctx); err != nil {
 		return err
@@ -143,19 +143,6 @@ func isClosed(err error) bool {
 	return errors.As(err, &pg) && (pg.Code == databaseClosed || pg.Code == databaseUnknown)
 }
 
-// storedFiles counts the files that an Odoo database refers to.
-func storedFiles(ctx context.Context, conn *pgx.Conn) (int64, error) {
-	var isOdoo bool
-	if err := conn.QueryRow(ctx, "SELECT to_regclass('public.ir_attachment') IS NOT NULL").Scan(&isOdoo); err != nil || !isOdoo {
-		return 0, err
-	}
-	var n int64
-	if err := conn.QueryRow(ctx, "SELECT count(DISTINCT store_fname) FROM public.ir_attachment").Scan(&n); err != nil {
-		return 0, fmt.Errorf("cannot count the files that the database refers to; PGUSER must be a member of ODOO_ROLE: %w", err)
-	}
-	return n, nil
-}
-
 // A backup is one run.
 type backup struct {
 	BackupConfig
@@ -165,6 +152,23 @@ type backup struct {
 
 	// attachments is how many files the database refers to.
 	attachments int64
+
+	encoding, collate, ctype string
+}
+
+// look at the database for what the dump doesn't say.
+func (b *backup) look(ctx context.Context, conn *pgx.Conn) error {
+	var isOdoo bool
+	err := conn.QueryRow(ctx, `
+		SELECT pg_encoding_to_char(encoding), datcollate, datctype, to_regclass('public.ir_attachment') IS NOT NULL
+		FROM pg_database WHERE datname = current_database()`).Scan(&b.encoding, &b.collate, &b.ctype, &isOdoo)
+	if err != nil || !isOdoo {
+		return err
+	}
+	if err := conn.QueryRow(ctx, "SELECT count(DISTINCT store_fname) FROM public.ir_attachment").Scan(&b.attachments); err != nil {
+		return fmt.Errorf("PGUSER must be a member of ODOO_ROLE: cannot count the files it refers to: %w", err)
+	}
+	return nil
 }
 
 func (b *backup) make(ctx context.Context) error {
@@ -247,7 +251,10 @@ func (b *backup) dump(ctx context.Context) (dumpPart, error) {
 		if err := pipe(ctx, dump, save, io.MultiWriter(sum, size)); err != nil {
 			return b.repo.explain(err)
 		}
-		part = dumpPart{Snapshot: s.Snapshot, Bytes: size.n, SHA256: hex.EncodeToString(sum.Sum(nil))}
+		part = dumpPart{
+			Snapshot: s.Snapshot, Bytes: size.n, SHA256: hex.EncodeToString(sum.Sum(nil)),
+			Encoding: b.encoding, Collate: b.collate, CType: b.ctype,
+		}
 		return nil
 	})
 	return part, err

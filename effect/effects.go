@@ -17,6 +17,7 @@ func Effects() []Effect {
 		define("filestore-wipe", "Removes the tenant's directory from the filestore.", FilestoreWipe),
 		define("matrix-room-retire", "Renames the tenant's support room, puts its members out and drops its alias.", MatrixRoomRetire),
 		define("client-deprovisioned", "Announces on the event bus that the tenant is gone.", ClientDeprovisioned),
+		define("restore", "Restores a backup into a new database and filestore.", Restore),
 		define("backup-retention", "Removes expired backups of all tenants, also of those that are gone.", BackupRetention),
 	}
 }

@@ -87,6 +87,11 @@ type dumpPart struct {
 	Bytes    int64  `json:"bytes"`
 	SHA256   string `json:"sha256"`
 	Entries  int    `json:"entries"`
+
+	// What CREATE DATABASE is told: a dump doesn't say.
+	Encoding string `json:"encoding"`
+	Collate  string `json:"collate"`
+	CType    string `json:"ctype"`
 }
 
 type filePart struct {
@@ -158,6 +163,7 @@ func (r *repository) output(ctx context.Context, command string, args ...string)
 	return out.Bytes(), nil
 }
 
+// explain an error of restic's.
 func (r *repository) explain(err error) error {
 	if says(err, "wrong password or no key found") {
 		return fmt.Errorf("repository %s doesn't open with RESTIC_PASSWORD: it was made with another password: %w", r.at, err)

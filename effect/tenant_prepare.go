@@ -368,6 +368,19 @@ func (c TenantPrepareConfig) warnOfOthers(ctx context.Context, tx pgx.Tx, admin 
 }
 
 func (c TenantPrepareConfig) setParameters(ctx context.Context, tx pgx.Tx, _ schema) error {
+	return identify(ctx, tx, c.url(), c.mark())
+}
+
+// identify gives a database keys of its own, an address, and the mark of whose it
+// is, or none.
+func identify(ctx context.Context, tx pgx.Tx, url, mark string) error {
+	keys := []string{"database.secret", "database.uuid", "web.base.url", "web.base.url.freeze"}
+	values := []string{uuid.NewString(), uuid.NewString(), url, "True"}
+	if mark != "" {
+		keys, values = append(keys, markKey), append(values, mark)
+	} else if _, err := tx.Exec(ctx, "DELETE FROM ir_config_parameter WHERE key = $1", markKey); err != nil {
+		return fmt.Errorf("cannot remove the mark of whose it was: %w", err)
+	}
 	_, err := tx.Exec(ctx, `
 		INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
 		SELECT key, value, 1, now() AT TIME ZONE 'UTC', 1, now() AT TIME ZONE 'UTC' FROM (
@@ -375,8 +388,7 @@ func (c TenantPrepareConfig) setParameters(ctx context.Context, tx pgx.Tx, _ sch
 			UNION ALL SELECT 'database.create_date', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
 		) AS parameter (key, value)
 		ON CONFLICT (key) DO UPDATE SET value = excluded.value, write_uid = excluded.write_uid, write_date = excluded.write_date`,
-		[]string{"database.secret", "database.uuid", "web.base.url", "web.base.url.freeze", markKey},
-		[]string{uuid.NewString(), uuid.NewString(), c.url(), "True", c.mark()})
+		keys, values)
 	return err
 }
 

@@ -1,0 +1,401 @@
+package effect
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// RestoreConfig configures restore.
+type RestoreConfig struct {
+	Postgres
+	Filestore
+	Storage
+
+	Repository string `env:"RESTIC_REPOSITORY,required,notEmpty" doc:"The repository to restore from: s3:https://HOST/BUCKET/NAME-PROJECT or a folder."`
+	Run        string `env:"RESTORE_RUN"                         envDefault:"latest" doc:"Which backup: the run that its log names, or the latest."`
+	As         string `env:"RESTORE_AS,required,notEmpty"        doc:"Name of the database and of the filestore directory to restore into, neither of which may exist. Another name than the tenant's makes a copy, with secrets of its own."`
+}
+
+// Validate returns all that is wrong.
+func (c RestoreConfig) Validate() error {
+	errs := []error{c.Postgres.Validate()}
+	at, err := parseLocation(c.Repository)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %w", err))
+	} else {
+		errs = append(errs, c.Storage.validate(at))
+	}
+	if !plainWord.MatchString(c.Run) {
+		errs = append(errs, fmt.Errorf("RESTORE_RUN: %q must be latest, or a run as a backup's log names it, such as 20261121T020000Z-abcdef", c.Run))
+	}
+	if err := validDatabaseName(c.As); err != nil {
+		errs = append(errs, fmt.Errorf("RESTORE_AS: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// latestRun is the value of RESTORE_RUN that names none.
+const latestRun = "latest"
+
+// What a database that restore makes is called, in its comment, until it is
+// whole, and then.
+const (
+	unfinishedRestore = "unfinished restore of "
+	restoredFrom      = "restored from "
+)
+
+// Restore a backup into a database and a filestore that do not exist yet.
+//
+// The database is restored under a name that nothing else has, belongs to PGUSER,
+// so that Odoo doesn't see it, and gets its own name when it is whole; the files
+// likewise. Its comment says what is unfinished, by which a run that follows a
+// killed one knows what it may go on with.
+//
+// Under the tenant's own name, the database is what it was when it was backed up,
+// and Odoo's. Under another it is a copy, which must neither share a key with the
+// original nor send mail in its name. It stays out of Odoo's sight until somebody
+// makes Odoo's role its owner, because its scheduled actions would run there and
+// then.
+func Restore(ctx context.Context, c RestoreConfig) error {
+	at, err := parseLocation(c.Repository)
+	if err != nil {
+		return Hopeless(err)
+	}
+	repo, err := c.repository(at)
+	if err != nil {
+		return err
+	}
+	found, err := repo.initialised(ctx)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return Hopeless(fmt.Errorf("there is no repository at %s", repo.at))
+	}
+
+	root, err := os.OpenRoot(c.Root)
+	if err != nil {
+		return fmt.Errorf("cannot open FILESTORE_ROOT; is the volume mounted? %w", err)
+	}
+	defer root.Close() //nolint:errcheck // Everything in it was closed with its error looked at.
+
+	conn, err := c.connect(ctx, maintenanceDatabase)
+	if err != nil {
+		return err
+	}
+	defer disconnect(conn)
+	// Held until the end, so that a second restore to this name finds the first
+	// one's work and not half of it.
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockOf("restore "+c.As)); err != nil {
+		return fmt.Errorf("cannot wait for another restore to end: %w", err)
+	}
+
+	r := restore{RestoreConfig: c, repo: repo, conn: conn, root: root}
+	if err := r.restore(ctx); err != nil {
+		return fmt.Errorf("cannot restore %s from %s: %w", c.As, repo.at, err)
+	}
+	return nil
+}
+
+// lockOf is the number of an advisory lock.
+func lockOf(name string) int64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name) // It never fails.
+	return int64(h.Sum64())
+}
+
+type restore struct {
+	RestoreConfig
+	repo *repository
+	conn *pgx.Conn
+	root *os.Root
+}
+
+func (r *restore) restore(ctx context.Context) error {
+	began := time.Now()
+	comment, exists, err := r.comment(ctx)
+	if err != nil {
+		return err
+	}
+	unfinished, isUnfinished := strings.CutPrefix(comment, unfinishedRestore)
+	restored, isRestored := strings.CutPrefix(comment, restoredFrom)
+	wants := func(run string) bool { return r.Run == latestRun || r.Run == run }
+	switch {
+	case exists && isRestored && wants(restored):
+		slog.InfoContext(ctx, "It is restored already: nothing to do", "run", restored, "database", r.As)
+		return nil
+	case exists && isUnfinished && wants(unfinished):
+		// Its files must be of the same run as its rows.
+		r.Run = unfinished
+	case exists && isUnfinished:
+		return Hopeless(fmt.Errorf("database %q is an unfinished restore of run %s, and not of %s: drop it to start again: DROP DATABASE %q", r.As, unfinished, r.Run, r.As))
+	case exists:
+		return Hopeless(fmt.Errorf("database %q exists, and nothing is ever restored over an existing one: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, r.As))
+	default:
+		if _, err := r.root.Lstat(r.As); !errors.Is(err, fs.ErrNotExist) {
+			return Hopeless(fmt.Errorf("filestore directory %s exists, and nothing is ever restored over an existing one: rename it, or choose another RESTORE_AS", filepath.Join(r.Filestore.Root, r.As)))
+		}
+	}
+
+	source, err := r.receipt(ctx)
+	if err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "Restoring", "run", source.Run, "of", source.Database, "as", r.As, "dumpBytes", source.Dump.Bytes)
+	if !exists {
+		if err := r.database(ctx, source); err != nil {
+			return fmt.Errorf("the database: %w", err)
+		}
+	}
+	if err := r.files(ctx, source); err != nil {
+		return fmt.Errorf("the filestore: %w", err)
+	}
+	if err := r.finish(ctx, source); err != nil {
+		return fmt.Errorf("cannot hand over database %q: %w", r.As, err)
+	}
+	slog.InfoContext(ctx, "Restored", "run", source.Run, "of", source.Database, "as", r.As,
+		"isCopy", r.isCopy(source), "took", time.Since(began).Round(time.Millisecond).String())
+	return nil
+}
+
+// isCopy tells whether what is restored gets another name than it had.
+func (r *restore) isCopy(source receipt) bool { return source.Database != r.As }
+
+// workName is what the database and the directory are called until they are
+// whole. It is no name that a tenant could have.
+func (r *restore) workName() string {
+	sum := sha256.Sum256([]byte(r.As))
+	return "unfinished-restore-" + hex.EncodeToString(sum[:8])
+}
+
+// comment of the database to restore into, and whether there is one.
+func (r *restore) comment(ctx context.Context) (comment string, exists bool, err error) {
+	err = r.conn.QueryRow(ctx, "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = $1", r.As).Scan(&comment)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("cannot look whether database %q exists: %w", r.As, err)
+	}
+	return comment, true, nil
+}
+
+// receipt of the run to restore.
+func (r *restore) receipt(ctx context.Context) (receipt, error) {
+	snapshots, err := r.repo.snapshots(ctx)
+	if err != nil {
+		return receipt{}, err
+	}
+	all := runs(snapshots)
+	chosen := newest(all, func(candidate *run) bool { return r.Run == latestRun || r.Run == candidate.id })
+	if chosen == nil {
+		known := "it has none"
+		if len(all) > 0 {
+			var ids []string
+			for _, candidate := range all {
+				if candidate.complete() {
+					ids = append(ids, candidate.id)
+				}
+			}
+			known = "it has " + strings.Join(ids, ", ")
+		}
+		return receipt{}, Hopeless(fmt.Errorf("the repository has no complete backup of run %s; %s", r.Run, known))
+	}
+	got, err := r.repo.receipt(ctx, *chosen.receipt)
+	if err != nil {
+		return receipt{}, err
+	}
+	// A name out of a repository becomes part of a path.
+	if err := validDatabaseName(got.Database); err != nil || got.Run != chosen.id {
+		return receipt{}, Hopeless(fmt.Errorf("the receipt of run %s isn't its own: it is of run %q, database %q", chosen.id, got.Run, got.Database))
+	}
+	return got, nil
+}
+
+// database restores the database under its working name, and renames it once it
+// is whole.
+func (r *restore) database(ctx context.Context, source receipt) error {
+	work := pgx.Identifier{r.workName()}.Sanitize()
+	odoo := pgx.Identifier{r.OdooRole}.Sanitize()
+	if err := r.exec(ctx,
+		"DROP DATABASE IF EXISTS "+work+" WITH (FORCE)",
+		fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s",
+			work, literal(source.Dump.Encoding), literal(source.Dump.Collate), literal(source.Dump.CType)),
+		"GRANT CREATE ON DATABASE "+work+" TO "+odoo,
+	); err != nil {
+		return err
+	}
+	// Until it is whole the database isn't Odoo's, but what is in it has to be.
+	if err := r.inWork(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "ALTER SCHEMA public OWNER TO "+odoo)
+		return err
+	}); err != nil {
+		return err
+	}
+
+	err := r.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		sum := sha256.New()
+		dump := r.repo.restic("dump", source.Dump.Snapshot, "/"+dumpFile)
+		// Grants are left out: their roles may not exist here.
+		load := r.pgProgram("pg_restore", r.workName(), "--dbname", r.workName(), "--no-password", "--exit-on-error",
+			"--no-owner", "--no-privileges", "--role", r.OdooRole)
+		if err := pipe(ctx, dump, load, sum); err != nil {
+			return r.repo.explain(err)
+		}
+		if got := hex.EncodeToString(sum.Sum(nil)); got != source.Dump.SHA256 {
+			return fmt.Errorf("the dump has SHA-256 %s, but was backed up with %s", got, source.Dump.SHA256)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+
+	if err := r.inWork(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "ALTER SCHEMA public OWNER TO pg_database_owner"); err != nil {
+			return err
+		}
+		if !r.isCopy(source) {
+			return nil
+		}
+		return r.makeCopy(ctx, tx)
+	}); err != nil {
+		return err
+	}
+	return r.exec(ctx,
+		"COMMENT ON DATABASE "+work+" IS "+literal(unfinishedRestore+source.Run),
+		"ALTER DATABASE "+work+" RENAME TO "+pgx.Identifier{r.As}.Sanitize(),
+	)
+}
+
+// makeCopy takes from a database what only the original may have.
+func (r *restore) makeCopy(ctx context.Context, tx pgx.Tx) error {
+	if err := r.actAsOdoo(ctx, tx); err != nil {
+		return err
+	}
+	has, err := readSchema(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := forget(ctx, tx, has); err != nil {
+		return fmt.Errorf("cannot take the original's secrets from the copy: %w", err)
+	}
+	if err := identify(ctx, tx, "https://"+r.As, ""); err != nil {
+		return fmt.Errorf("cannot give the copy keys of its own: %w", err)
+	}
+	return nil
+}
+
+// files restores the filestore under a working name, and renames it once it is
+// whole.
+func (r *restore) files(ctx context.Context, source receipt) error {
+	if source.Filestore == nil {
+		slog.InfoContext(ctx, "The backup has no filestore, as the tenant had none")
+		return nil
+	}
+	work := "." + r.workName()
+	restored := path.Join(work, source.Database)
+	_, targetErr := r.root.Lstat(r.As)
+	_, restoredErr := r.root.Lstat(restored)
+	if targetErr == nil && restoredErr == nil {
+		return Hopeless(fmt.Errorf("directory %s appeared while the database was being restored: move it away", filepath.Join(r.Filestore.Root, r.As)))
+	}
+	if targetErr == nil {
+		// An earlier run renamed it: it wasn't there before there was a database.
+		return r.root.RemoveAll(work)
+	}
+	if !errors.Is(targetErr, fs.ErrNotExist) {
+		return targetErr
+	}
+
+	if err := r.root.RemoveAll(work); err != nil {
+		return fmt.Errorf("cannot remove what an unfinished restore left: %w", err)
+	}
+	if err := r.root.Mkdir(work, 0o700); err != nil {
+		return err
+	}
+	if err := r.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		unpack := r.repo.restic("restore", source.Filestore.Snapshot, "--quiet", "--verify", "--target", filepath.Join(r.Filestore.Root, work))
+		unpack.stdout = io.Discard
+		return r.repo.explain(unpack.run(ctx))
+	}); err != nil {
+		return err
+	}
+	files, size, err := countFiles(r.root, restored)
+	if err != nil {
+		return err
+	}
+	if files != source.Filestore.Files || size != source.Filestore.Bytes {
+		return fmt.Errorf("%d files of %d bytes were restored, but %d of %d bytes backed up", files, size, source.Filestore.Files, source.Filestore.Bytes)
+	}
+	if err := r.root.Rename(restored, r.As); err != nil {
+		return fmt.Errorf("cannot give the directory its name: %w", err)
+	}
+	return r.root.RemoveAll(work)
+}
+
+// countFiles below a directory, and their bytes.
+func countFiles(root *os.Root, dir string) (files, bytes int64, err error) {
+	err = fs.WalkDir(root.FS(), dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		files++
+		bytes += info.Size()
+		return nil
+	})
+	return files, bytes, err
+}
+
+// finish the restore: from here on the database is like any other. A tenant's
+// own becomes Odoo's.
+func (r *restore) finish(ctx context.Context, source receipt) error {
+	name := pgx.Identifier{r.As}.Sanitize()
+	return pgx.BeginFunc(ctx, r.conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "COMMENT ON DATABASE "+name+" IS "+literal(restoredFrom+source.Run)); err != nil {
+			return err
+		}
+		if r.isCopy(source) {
+			slog.InfoContext(ctx, "This is a copy: Odoo doesn't see it until its role owns it", "sql", fmt.Sprintf("ALTER DATABASE %s OWNER TO %s", name, pgx.Identifier{r.OdooRole}.Sanitize()))
+			return nil
+		}
+		_, err := tx.Exec(ctx, "ALTER DATABASE "+name+" OWNER TO "+pgx.Identifier{r.OdooRole}.Sanitize())
+		return err
+	})
+}
+
+// exec statements outside of a transaction, where databases are created.
+func (r *restore) exec(ctx context.Context, statements ...string) error {
+	for _, sql := range statements {
+		if _, err := r.conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	return nil
+}
+
+// inWork does something to the database under its working name.
+func (r *restore) inWork(ctx context.Context, do func(pgx.Tx) error) error {
+	return r.transact(ctx, r.workName(), do)
+}
+
+// literal is a string in SQL.
+func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
