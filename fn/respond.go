@@ -167,7 +167,6 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 		OdooVersion:  t.client.Status.OdooVersion,
 		ProjectID:    t.client.Status.ProjectID,
 		Tier:         t.tierInService(),
-		Template:     t.template.database,
 		MatrixRoom:   t.supportRoom(),
 		Effects:      t.ledger,
 		Suspension:   p.suspension,
@@ -182,6 +181,11 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 		// From here on these are facts that a later spec can't undo.
 		s.OdooVersion = t.odooVersion
 		s.ProjectID = t.client.Spec.ProjectID
+	}
+	if available(t.observed.database) {
+		s.Template = t.template.database
+	} else {
+		s.Template = t.client.Status.Template
 	}
 	if t.ownsDatabase() {
 		s.DatabaseUID = string(t.observed.database.GetUID())

@@ -42,13 +42,13 @@ func write(w io.Writer, troubles []fn.Trouble) error {
 	for _, x := range troubles {
 		remedies := make([]string, 0, len(x.Remedies))
 		for _, r := range x.Remedies {
-			text := cell(r.Say)
+			text := cell(r.Say, "`<$1>`")
 			if r.Command != "" {
-				text += ": `" + cell(r.Command) + "`"
+				text += ": `" + cell(r.Command, "<$1>") + "`"
 			}
 			remedies = append(remedies, text)
 		}
-		if _, err := fmt.Fprintf(w, "| `%s` | %s | %s |\n", x.Reason, cell(x.Means), strings.Join(remedies, "<br>")); err != nil {
+		if _, err := fmt.Fprintf(w, "| `%s` | %s | %s |\n", x.Reason, cell(x.Means, "`<$1>`"), strings.Join(remedies, "<br>")); err != nil {
 			return err
 		}
 	}
@@ -58,7 +58,8 @@ func write(w io.Writer, troubles []fn.Trouble) error {
 // placeholder is a word that a condition's message has the tenant's own for.
 var placeholder = regexp.MustCompile(`\{(\w+)\}`)
 
-// cell escapes text for a table, and has placeholders as usage messages do.
-func cell(text string) string {
-	return placeholder.ReplaceAllString(strings.ReplaceAll(text, "|", `\|`), "<$1>")
+// cell escapes text for a table, and writes placeholders as they are in its
+// surroundings: prose needs marks around what would else be taken for HTML.
+func cell(text, as string) string {
+	return placeholder.ReplaceAllString(strings.ReplaceAll(text, "|", `\|`), as)
 }
