@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudevents/sdk-go/v2/event"
@@ -61,6 +62,10 @@ func ClientDeprovisioned(ctx context.Context, c ClientEventConfig) error {
 	return publish(ctx, c, eventClientDeprovisioned)
 }
 
+// quietRedis keeps the library's own lines out of the log: they aren't
+// structured, and say nothing that its errors don't.
+var quietRedis = sync.OnceFunc(logging.Disable)
+
 // addOnce adds an entry to a stream unless the key that stands for it is
 // there, and returns whether it was added and the entry's id. Redis runs a
 // script by itself but takes nothing back when it fails midway, hence the DEL:
@@ -84,9 +89,7 @@ func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 		return Hopeless(fmt.Errorf("cannot write the event %s: %w", kind, err))
 	}
 
-	// The library's own lines aren't structured, and say nothing that its
-	// errors don't.
-	logging.Disable()
+	quietRedis()
 	options := &redis.Options{
 		Addr:         c.Address,
 		Username:     c.Username,

@@ -136,6 +136,43 @@ func TestMatrixRoomCreateLost(t *testing.T) {
 	}
 }
 
+// TestMatrixRoomCreateInvited has somebody join between the look at the room's
+// members and the invitation.
+func TestMatrixRoomCreateInvited(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		state  string
+		want   string
+	}{
+		"Joined": {reason: "Who is in the room by now need not be invited.", state: `{"membership":"join"}`},
+		"Absent": {reason: "Who isn't is missing.", want: "room #support-acme-023:matrix.test is there, but not everybody is invited: cannot invite @support:matrix.test: M_FORBIDDEN (HTTP 403): no"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hs := newFakeHomeserver(t, func(request string, _ int, w http.ResponseWriter) {
+				switch {
+				case strings.HasPrefix(request, "GET /directory/room/"):
+					reply(w, 200, `{"room_id":"!room:matrix.test"}`)
+				case strings.HasSuffix(request, "/state"):
+					reply(w, 200, `[]`)
+				case strings.HasSuffix(request, "/invite"):
+					reply(w, 403, `{"errcode":"M_FORBIDDEN","error":"no"}`)
+				case strings.HasSuffix(request, "/state/m.room.member/@support:matrix.test") && tc.state != "":
+					reply(w, 200, tc.state)
+				default:
+					reply(w, 404, `{"errcode":"M_NOT_FOUND"}`)
+				}
+			})
+			err := MatrixRoomCreate(t.Context(), MatrixRoomCreateConfig{Tenant: acme, Matrix: matrixConfig(hs.URL), Invite: []string{"@support:matrix.test"}})
+			if (err == nil) != (tc.want == "") || (err != nil && err.Error() != tc.want) {
+				t.Errorf("\n%s\nwant %q, got %v", tc.reason, tc.want, err)
+			}
+		})
+	}
+}
+
 func TestMatrixGarbage(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
