@@ -205,7 +205,6 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-
 // composes are the verbs with which Crossplane manages what it composes.
 var composes = []string{"get", "list", "watch", "create", "patch", "update", "delete"}
 
@@ -225,12 +224,12 @@ func TestRoles(t *testing.T) {
 			reason: "Crossplane needs exactly what the function composes and requires.",
 			role:   "function-planaclient:aggregate-to-crossplane",
 			want: map[access][]string{
-				{"protection.crossplane.io", "clusterusages"}:    composes,
-				{"postgresql.sql.m.crossplane.io", "databases"}:  composes,
-				{"gateway.networking.k8s.io", "httproutes"}:      composes,
-				{"batch", "cronjobs"}:                            composes,
-				{"batch", "jobs"}:                                composes,
-				{"", "resourcequotas"}:                           reads,
+				{"protection.crossplane.io", "clusterusages"}:   composes,
+				{"postgresql.sql.m.crossplane.io", "databases"}: composes,
+				{"gateway.networking.k8s.io", "httproutes"}:     composes,
+				{"batch", "cronjobs"}:                           composes,
+				{"batch", "jobs"}:                               composes,
+				{"", "resourcequotas"}:                          reads,
 			},
 		},
 		"Creator": {
@@ -245,12 +244,12 @@ func TestRoles(t *testing.T) {
 			reason: "What conditions tell people to do: read, delete a Job so that it runs again, create one from a CronJob.",
 			role:   "planaclient-troubleshooter",
 			want: map[access][]string{
-				{"batch", "jobs"}:                               {"get", "list", "watch", "create", "delete"},
-				{"batch", "cronjobs"}:                           reads,
-				{"", "events"}:                                  reads,
-				{"", "pods"}:                                    reads,
-				{"", "pods/log"}:                                reads,
-				{"", "resourcequotas"}:                          reads,
+				{"batch", "jobs"}:      {"get", "list", "watch", "create", "delete"},
+				{"batch", "cronjobs"}:  reads,
+				{"", "events"}:         reads,
+				{"", "pods"}:           reads,
+				{"", "pods/log"}:       reads,
+				{"", "resourcequotas"}: reads,
 				{"postgresql.sql.m.crossplane.io", "databases"}: reads,
 				{"gateway.networking.k8s.io", "httproutes"}:     reads,
 			},

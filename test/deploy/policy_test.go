@@ -95,6 +95,10 @@ var cases = map[string]struct {
 		req:    request{operation: admission.Delete, user: crossplane, resource: planaclients, old: acme(with(true, "spec", "deletionProtection"))},
 		want:   "tenant acme is protected from deletion",
 	},
+	"DeleteProtectedTooLate": {
+		reason: "Once the database is being dropped, protection would only keep the remains from going.",
+		req:    request{operation: admission.Delete, user: crossplane, resource: planaclients, old: acme(with(true, "spec", "deletionProtection"), with(true, "status", "deletion", "irrevocable"))},
+	},
 	"DeleteDryRun": {
 		reason: "Crossplane would record a dry run as the real thing.",
 		req:    request{operation: admission.Delete, user: ivana, dryRun: true, resource: planaclients, old: acme(guarded("true"))},
@@ -178,7 +182,7 @@ var cases = map[string]struct {
 			with("true", "metadata", "annotations", "planapulse.com/delete-all-tenants"))},
 	},
 	"DeleteCRD": {
-		reason: "Nobody is asked about the instances of a CRD that is deleted, neither policies nor webhooks.",
+		reason: "No policy is asked about the instances of a CRD that is deleted.",
 		req:    request{operation: admission.Delete, user: ivana, resource: crds, old: object("apiextensions.k8s.io/v1", "CustomResourceDefinition", "planaclients.planapulse.com")},
 		want:   "kubectl annotate customresourcedefinitions planaclients.planapulse.com planapulse.com/delete-all-tenants=true",
 	},
