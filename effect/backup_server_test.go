@@ -1,0 +1,1009 @@
+//go:build servers
+
+package effect
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/plana-pulse/function-planaclient/test/servers"
+)
+
+// A vault is all that a tenant's backup meets: a PostgreSQL with the tenant's
+// database, a filestore, and object storage.
+type vault struct {
+	pg   *servers.PostgresServer
+	s3   *servers.S3Server
+	root string
+}
+
+func newVault(t *testing.T) *vault {
+	t.Helper()
+	v := &vault{pg: servers.Postgres(t), s3: servers.S3(t), root: t.TempDir()}
+	v.addDatabase(t, acme.Database)
+	v.addFiles(t, acme.Database, 40)
+	return v
+}
+
+// environ of an effect that works for a tenant of this vault.
+func (v *vault) environ(tenant Tenant, more map[string]string) map[string]string {
+	return tenant.environ(v.pg.Environ(), v.s3.Environ(), map[string]string{
+		"FILESTORE_ROOT":        v.root,
+		"RESTIC_REPOSITORY":     v.s3.Repository("acme-023"),
+		"RESTIC_PASSWORD":       repositoryPassword,
+		"BACKUP_RETENTION_DAYS": "30",
+	}, more)
+}
+
+const repositoryPassword = `pa"ss' $(word) \`
+
+// repository of the tenant, as the tests look into it.
+func (v *vault) repository(t *testing.T, path string) *repository {
+	t.Helper()
+	at, err := parseLocation(v.s3.Repository(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := Storage{Password: repositoryPassword, AccessKey: v.s3.AccessKey, SecretKey: v.s3.SecretKey}.repository(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo
+}
+
+// runs in the tenant's repository.
+func (v *vault) runs(t *testing.T) []*run {
+	t.Helper()
+	all, err := v.repository(t, "acme-023").snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runs(all)
+}
+
+// addDatabase makes a database with Odoo's tables, and with what is difficult to
+// carry over.
+func (v *vault) addDatabase(t *testing.T, name string) {
+	t.Helper()
+	v.pg.Exec(t, servers.PostgresAdmin, maintenanceDatabase, fmt.Sprintf("CREATE DATABASE %s OWNER %s", quote(name), servers.PostgresOdoo))
+	for _, file := range []string{"odoo.sql", "odoo-18.sql"} {
+		sql, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.pg.Exec(t, servers.PostgresOdoo, name, string(sql))
+	}
+	v.pg.Exec(t, servers.PostgresOdoo, name, difficultTables)
+	conn := v.pg.Connect(t, servers.PostgresOdoo, name)
+	if _, err := conn.Exec(t.Context(), "INSERT INTO sale_order (name) VALUES ($1)", acme.OwnerName); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close(t.Context())
+}
+
+const difficultTables = `
+	INSERT INTO ir_config_parameter (key, value) VALUES ('planaclient.tenant', 'acme/1');
+	COMMENT ON SCHEMA public IS 'a comment that only the schema''s owner may restore';
+	CREATE TABLE ir_attachment (id serial PRIMARY KEY, store_fname varchar, db_datas bytea);
+	INSERT INTO ir_attachment (db_datas) SELECT decode(md5(n::text), 'hex') FROM generate_series(1, 500) n;
+	CREATE TABLE "Ёжик ""x"" 株" (a int, b text, c numeric, d timestamptz, e text[], f jsonb);
+	INSERT INTO "Ёжик ""x"" 株" VALUES
+		(1, E'a\nb\tc\\', 1e-300, '2026-01-01 00:00+00', ARRAY['"', NULL, '{}'], '{"ключ": "значение"}'), (NULL, NULL, 'NaN', 'infinity', '{}', NULL);
+	CREATE SEQUENCE base_registry_signaling START 42;
+	SELECT nextval('base_registry_signaling');
+	CREATE VIEW logins AS SELECT login FROM res_users;
+	CREATE EXTENSION pg_trgm;
+	CREATE INDEX ON res_partner USING gin (name gin_trgm_ops);
+	SELECT lo_from_bytea(4711, decode('00ff0102', 'hex'));`
+
+// addFiles to a filestore, each named by the SHA-1 of its content, and refers to
+// them in the database of the same name, where there is one.
+func (v *vault) addFiles(t *testing.T, name string, n int) {
+	t.Helper()
+	random := rand.NewChaCha8([32]byte{byte(n)})
+	for range n {
+		content := make([]byte, 1+random.Uint64()%20_000)
+		_, _ = random.Read(content)
+		sum := sha1.Sum(content)
+		hash := hex.EncodeToString(sum[:])
+		dir := filepath.Join(v.root, name, hash[:2])
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, hash), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.pg.Exec(t, servers.PostgresOdoo, name, fmt.Sprintf("INSERT INTO ir_attachment (store_fname) SELECT md5(n::text) FROM generate_series(1, %d) n", n))
+}
+
+// content of a database: for each table how many rows it has and a checksum of
+// them, and the same for sequences and large objects.
+func content(t *testing.T, pg *servers.PostgresServer, database string) map[string]string {
+	t.Helper()
+	conn := pg.Connect(t, servers.PostgresSuperuser, database)
+	defer conn.Close(context.Background()) //nolint:errcheck // Only read from.
+	rows, err := conn.Query(t.Context(), `
+		SELECT c.relname, pg_get_userbyid(c.relowner) || ' ' || c.relkind::text FROM pg_class c
+		WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S') ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	var table, owner string
+	if _, err := pgx.ForEachRow(rows, []any{&table, &owner}, func() error {
+		found[table] = owner
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for table, owner := range found {
+		var n int
+		var sum string
+		from := "public." + quote(table)
+		if strings.HasSuffix(owner, " S") {
+			// How many numbers are fetched ahead is no content.
+			from = "(SELECT last_value, is_called FROM " + from + ")"
+		}
+		if err := conn.QueryRow(t.Context(), fmt.Sprintf(
+			`SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM %s t`, from)).Scan(&n, &sum); err != nil {
+			t.Fatal(err)
+		}
+		found[table] = fmt.Sprintf("%s, %d rows, %s", owner, n, sum)
+	}
+	var large string
+	if err := conn.QueryRow(t.Context(), `SELECT coalesce(string_agg(oid::text || ':' || md5(lo_get(oid)), ' ' ORDER BY oid), '') FROM pg_largeobject_metadata`).Scan(&large); err != nil {
+		t.Fatal(err)
+	}
+	found["(large objects)"] = large
+	return found
+}
+
+// fileSums of a directory: for each file a checksum, for each directory nothing.
+func fileSums(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	sums := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		if d.IsDir() {
+			sums[name] = ""
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		sums[name] = fmt.Sprintf("%x", sha256.Sum256(b))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sums
+}
+
+// mustRun an effect, in its own process, to its good end.
+func mustRun(t *testing.T, name string, environ map[string]string) string {
+	t.Helper()
+	code, log := runChild(t, name, environ)
+	if code != ExitDone {
+		t.Fatalf("%s exits with %d:\n%s", name, code, log)
+	}
+	return log
+}
+
+// noSecrets in what an effect logs.
+func noSecrets(t *testing.T, log string, environ map[string]string) {
+	t.Helper()
+	for _, key := range []string{"RESTIC_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"} {
+		quoted := strings.Trim(fmt.Sprintf("%q", environ[key]), `"`)
+		if environ[key] != "" && (strings.Contains(log, environ[key]) || strings.Contains(log, quoted)) {
+			t.Errorf("the log shows %s:\n%s", key, log)
+		}
+	}
+}
+
+func TestBackup(t *testing.T) {
+	v := newVault(t)
+	environ := v.environ(acme, nil)
+
+	log := mustRun(t, "backup", environ)
+	noSecrets(t, log, environ)
+	first := v.runs(t)
+	if len(first) != 1 || !first[0].complete() || first[0].uid != acme.UID || first[0].kind != kindBackup {
+		t.Fatalf("one complete run is wanted, got %+v", first)
+	}
+	r, err := v.repository(t, "acme-023").receipt(t.Context(), *first[0].receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := receipt{
+		Run: first[0].id, Kind: kindBackup, Tenant: "acme", UID: acme.UID, ProjectID: 23, Database: acme.Database, Tier: "pro", Version: "18",
+		Dump:      dumpPart{Encoding: "UTF8", Collate: "C.UTF-8", CType: "C.UTF-8"},
+		Filestore: &filePart{Files: 40}, RetentionDays: 30,
+	}
+	ignore := cmpopts.IgnoreFields(receipt{}, "Dump.Snapshot", "Dump.Bytes", "Dump.SHA256", "Dump.Entries", "Filestore.Snapshot", "Filestore.Bytes")
+	if diff := cmp.Diff(want, r, ignore); diff != "" {
+		t.Errorf("receipt: -want, +got:\n%s", diff)
+	}
+	if r.Dump.Entries < 10 || r.Dump.Bytes < 10_000 || r.Filestore.Bytes < 40_000 {
+		t.Errorf("the receipt counts too little: %+v %+v", r.Dump, r.Filestore)
+	}
+
+	mustRun(t, "backup", environ)
+	if got := v.runs(t); len(got) != 2 || !got[1].complete() {
+		t.Fatalf("run twice, two complete runs are wanted, got %d", len(got))
+	}
+}
+
+// The repository doesn't exist yet: two programs that create it at the same time
+// would make one that neither can open.
+func TestBackupTwiceAtOnce(t *testing.T) {
+	v := newVault(t)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			if code, log := runChild(t, "backup", v.environ(acme, nil)); code != ExitDone {
+				t.Errorf("backup exits with %d:\n%s", code, log)
+			}
+		})
+	}
+	wg.Wait()
+	got := v.runs(t)
+	if len(got) != 3 {
+		t.Fatalf("three runs are wanted, got %d", len(got))
+	}
+	for _, r := range got {
+		if !r.complete() {
+			t.Errorf("run %s isn't complete", r.id)
+		}
+	}
+	sound(t, v.repository(t, "acme-023"))
+}
+
+// sound fails the test unless a repository is, and every complete run's dump is
+// the one that its receipt tells of.
+func sound(t *testing.T, repo *repository) {
+	t.Helper()
+	if _, err := repo.output(t.Context(), "check", "--no-lock", "--read-data", "--quiet"); err != nil {
+		t.Errorf("the repository isn't sound: %v", err)
+	}
+	snapshots, err := repo.snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range runs(snapshots) {
+		if !run.complete() {
+			continue
+		}
+		r, err := repo.receipt(t.Context(), *run.receipt)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		sum := sha256.New()
+		dump := repo.restic("dump", "--no-lock", r.Dump.Snapshot, "/"+dumpFile)
+		dump.stdout = sum
+		if err := dump.run(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := hex.EncodeToString(sum.Sum(nil)); got != r.Dump.SHA256 {
+			t.Errorf("run %s: the dump has SHA-256 %s, and its receipt says %s", run.id, got, r.Dump.SHA256)
+		}
+	}
+}
+
+func TestBackupKilled(t *testing.T) {
+	v := newVault(t)
+	// Every few attempts begin with a repository that doesn't exist, which is
+	// when most can go wrong.
+	path := func(attempt int) string { return fmt.Sprintf("killed-%d/acme-023", attempt/4) }
+	complete := func(attempt int) int {
+		repo := v.repository(t, path(attempt))
+		if found, err := repo.initialised(t.Context()); !found || err != nil {
+			return 0
+		}
+		snapshots, err := repo.snapshots(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, r := range runs(snapshots) {
+			if r.complete() {
+				n++
+			}
+		}
+		return n
+	}
+	var before int
+	Kills{
+		Effect: "backup",
+		Environ: func(attempt int) map[string]string {
+			return v.environ(acme, map[string]string{"RESTIC_REPOSITORY": v.s3.Repository(path(attempt))})
+		},
+		Killed: func(_ *testing.T, attempt int) { before = complete(attempt) },
+		After: func(t *testing.T, attempt int) {
+			if after := complete(attempt); after != before+1 && attempt > 0 {
+				t.Errorf("there were %d complete runs, and one more made %d", before, after)
+			}
+			if attempt%4 == 3 {
+				sound(t, v.repository(t, path(attempt)))
+			}
+		},
+	}.survive(t)
+}
+
+// instead puts a script where a program is looked for first. In the script, REAL
+// is the program itself.
+func instead(t *testing.T, program, script string) {
+	t.Helper()
+	real, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\nREAL="+real+"\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// Whatever a program does wrong, no run that isn't whole counts as a backup, and
+// the good one from before is left.
+func TestBackupProgramsFail(t *testing.T) {
+	v := newVault(t)
+	mustRun(t, "backup", v.environ(acme, nil))
+
+	cases := map[string]struct {
+		reason  string
+		program string
+		script  string
+		says    string
+
+		// dumps that were kept although they don't count.
+		dumps int
+	}{
+		"DumpBreaksOff": {
+			reason:  "Half a dump isn't even kept: restic is stopped before it takes the end of the half for the end of the whole.",
+			program: "pg_dump", script: `$REAL "$@" | head -c 20000; echo 'connection to server was lost' >&2; exit 1`,
+			says: "exit status 1: connection to server was lost",
+		},
+		"DumpIsEmpty": {
+			reason:  "A program that succeeds and says nothing.",
+			program: "pg_dump", script: `exit 0`, says: "snapshot is empty",
+		},
+		"DumpIsGarbage": {
+			reason:  "pg_restore must be able to read what pg_dump wrote.",
+			program: "pg_dump", script: `head -c 100000 /dev/urandom`, says: "does not appear to be a valid archive", dumps: 1,
+		},
+		"DumpOfAnotherKind": {
+			reason:  "A database without Odoo's users isn't a tenant's.",
+			program: "pg_dump", script: `exec $REAL "$@" --table=ir_attachment`, says: "res_users", dumps: 1,
+		},
+		"NotWhatWasWritten": {
+			reason:  "What comes back is compared with what went in, to the last byte.",
+			program: "restic", script: `case "$*" in dump*) $REAL "$@"; printf x;; *) exec $REAL "$@";; esac`, says: "come back", dumps: 1,
+		},
+		"ResticBreaksOff": {
+			reason:  "It must not leave pg_dump, or us, waiting for a reader.",
+			program: "restic", script: `case "$*" in *--stdin-filename*) head -c 5000 >/dev/null; echo 'no space left' >&2; exit 1;; *) exec $REAL "$@";; esac`,
+			says: "restic backup: exit status 1: no space left",
+		},
+		"FilesAreMissing": {
+			reason:  "restic's exit code 3 is a snapshot that lacks files; it is tried again, but not forever.",
+			program: "restic", script: `case "$*" in backup*--ignore-ctime*) $REAL "$@"; exit 3;; *) exec $REAL "$@";; esac`,
+			says: "exit status 3", dumps: 1,
+		},
+		"CheckFails": {
+			reason:  "A repository that isn't sound holds no backup.",
+			program: "restic", script: `case "$*" in check*) echo 'pack is missing' >&2; exit 1;; *) exec $REAL "$@";; esac`,
+			says: "pack is missing", dumps: 1,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := v.runs(t)
+			instead(t, tc.program, tc.script)
+			code, log := runChild(t, "backup", v.environ(acme, nil))
+			if code != ExitFailed || !strings.Contains(log, tc.says) {
+				t.Errorf("%s\nbackup exits with %d, want %d and %q:\n%s", tc.reason, code, ExitFailed, tc.says, log)
+			}
+			complete, dumps := 0, 0
+			for _, r := range v.runs(t) {
+				if r.complete() {
+					complete++
+				}
+				if r.has[partDatabase] {
+					dumps++
+				}
+			}
+			for _, r := range before {
+				if r.has[partDatabase] {
+					dumps--
+				}
+			}
+			if complete != 1 || dumps != tc.dumps {
+				t.Errorf("%s\n%d runs are complete, want 1; %d more have a dump, want %d:\n%s", tc.reason, complete, dumps, tc.dumps, log)
+			}
+		})
+	}
+}
+
+func TestBackupServersFail(t *testing.T) {
+	v := newVault(t)
+	mustRun(t, "backup", v.environ(acme, nil))
+	garbage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>It works!")) }))
+	defer garbage.Close()
+
+	cases := map[string]struct {
+		reason  string
+		environ map[string]string
+		before  func()
+		after   func()
+		code    int
+		says    string
+	}{
+		"NoStorage": {
+			reason:  "Nobody listens.",
+			environ: map[string]string{"RESTIC_REPOSITORY": "s3:http://127.0.0.1:1/bucket/acme-23"},
+			code:    ExitFailed, says: "connection refused",
+		},
+		"StorageHangs": {
+			reason: "It accepts connections and doesn't answer.",
+			before: func() { v.s3.Freeze(t) }, after: func() { v.s3.Thaw(t) },
+			code: ExitFailed, says: "gave no answer within 20s",
+		},
+		"StorageTalksNonsense": {
+			reason:  "Something else listens there.",
+			environ: map[string]string{"RESTIC_REPOSITORY": "s3:" + garbage.URL + "/bucket/acme-23"},
+			code:    ExitFailed, says: "repository",
+		},
+		"WrongSecretKey": {
+			reason:  "A Secret can be rotated: it isn't hopeless.",
+			environ: map[string]string{"AWS_SECRET_ACCESS_KEY": "hush-4711"},
+			code:    ExitFailed, says: "refuses the credentials",
+		},
+		"WrongAccessKey": {
+			reason:  "The same for the other half.",
+			environ: map[string]string{"AWS_ACCESS_KEY_ID": "nobody-we-know"},
+			code:    ExitFailed, says: "refuses the credentials",
+		},
+		"NoBucket": {
+			reason:  "restic would create a bucket of a mistyped name.",
+			environ: map[string]string{"RESTIC_REPOSITORY": strings.Replace(v.s3.Repository("acme-23"), v.s3.Bucket, "plana-backpu", 1)},
+			code:    ExitFailed, says: "has no bucket plana-backpu",
+		},
+		"WrongPassword": {
+			reason:  "The repository was made with another.",
+			environ: map[string]string{"RESTIC_PASSWORD": "hush-4711"},
+			code:    ExitFailed, says: "doesn't open with RESTIC_PASSWORD",
+		},
+		"NoDatabase": {
+			reason:  "A nightly backup of a tenant without a database says so.",
+			environ: map[string]string{"TENANT_DATABASE": "acme.elsewhere.app"},
+			code:    ExitFailed, says: "does not exist",
+		},
+		"NoPostgres": {
+			reason:  "Nobody listens.",
+			environ: map[string]string{"PGPORT": "1"},
+			code:    ExitFailed, says: "connection refused",
+		},
+		"WrongPostgresPassword": {
+			reason:  "A Secret can be rotated.",
+			environ: map[string]string{"PGPASSWORD": "hush-4711"},
+			code:    ExitFailed, says: "password authentication failed",
+		},
+		"NoVolume": {
+			reason:  "A volume that isn't mounted is not a tenant without files.",
+			environ: map[string]string{"FILESTORE_ROOT": "/nonexistent"},
+			code:    ExitFailed, says: "is the volume mounted?",
+		},
+		"EverythingWrong": {
+			reason: "All that is wrong with a configuration is said at once.",
+			environ: map[string]string{
+				"RESTIC_REPOSITORY": v.s3.Repository("globex-023"), "BACKUP_RETENTION_DAYS": "0", "PGSSLMODE": "maybe",
+			},
+			code: ExitHopeless, says: "BACKUP_RETENTION_DAYS",
+		},
+		"AnothersRepository": {
+			reason:  "The name of the repository must be the tenant's own.",
+			environ: map[string]string{"RESTIC_REPOSITORY": v.s3.Repository("acme-024")},
+			code:    ExitHopeless, says: "each tenant has a repository of its own",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if tc.before != nil {
+				tc.before()
+				defer tc.after()
+			}
+			began := time.Now()
+			environ := v.environ(acme, tc.environ)
+			code, log := runChild(t, "backup", environ)
+			if code != tc.code || !strings.Contains(log, tc.says) {
+				t.Errorf("%s\nbackup exits with %d, want %d and %q:\n%s", tc.reason, code, tc.code, tc.says, log)
+			}
+			if took := time.Since(began); took > 50*time.Second {
+				t.Errorf("%s\nit took %s to say so", tc.reason, took)
+			}
+			noSecrets(t, log, environ)
+		})
+	}
+	if got := v.runs(t); newest(got, func(*run) bool { return true }) == nil {
+		t.Error("the good backup from before is gone")
+	}
+}
+
+// Told to stop in the middle of anything, it does so within five seconds, and
+// takes its locks along.
+func TestBackupStops(t *testing.T) {
+	v := newVault(t)
+	mustRun(t, "backup", v.environ(acme, nil))
+	for name, tc := range map[string]struct{ reason, program, script string }{
+		"WhileDumping":     {"pg_dump hangs.", "pg_dump", `exec sleep 60`},
+		"WhileSaving":      {"restic hangs, and doesn't care.", "restic", `trap "" INT; case "$*" in *--stdin-filename*) cat >/dev/null; sleep 60 & wait;; *) exec $REAL "$@";; esac`},
+		"WhileReadingBack": {"restic hangs.", "restic", `case "$*" in dump*) exec sleep 60;; *) exec $REAL "$@";; esac`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			instead(t, tc.program, tc.script)
+			cmd, log := child(t, "backup", v.environ(acme, nil))
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second)
+			began := time.Now()
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+			if took := time.Since(began); took > 5*time.Second || cmd.ProcessState.ExitCode() != ExitFailed {
+				t.Errorf("%s\nit stopped after %s with %d:\n%s", tc.reason, took, cmd.ProcessState.ExitCode(), log)
+			}
+		})
+	}
+	locks, err := v.repository(t, "acme-023").output(t.Context(), "list", "locks", "--no-lock", "--quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(locks), "\n"); n > 0 {
+		t.Errorf("%d locks were left", n)
+	}
+}
+
+// Storage that goes away in the middle costs an attempt at most.
+func TestBackupOutage(t *testing.T) {
+	v := newVault(t)
+	cmd, log := child(t, "backup", v.environ(acme, nil))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	v.s3.Stop(t)
+	time.Sleep(3 * time.Second)
+	v.s3.Start(t)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Minute):
+		_ = cmd.Process.Kill()
+		<-ended
+	}
+	if code := cmd.ProcessState.ExitCode(); code != ExitDone && code != ExitFailed {
+		t.Errorf("backup exits with %d after an outage:\n%s", code, log)
+	}
+	mustRun(t, "backup", v.environ(acme, nil))
+	if got := v.runs(t); !got[len(got)-1].complete() {
+		t.Errorf("after an outage no backup is complete: %+v", got)
+	}
+	sound(t, v.repository(t, "acme-023"))
+}
+
+func TestBackupWithoutFilestore(t *testing.T) {
+	v := newVault(t)
+	if err := os.RemoveAll(filepath.Join(v.root, acme.Database)); err != nil {
+		t.Fatal(err)
+	}
+
+	log := mustRun(t, "backup", v.environ(acme, nil))
+	if !strings.Contains(log, "refers to files: backed up without them") {
+		t.Errorf("nothing is said of lost files:\n%s", log)
+	}
+	code, log := runChild(t, "final-backup", v.environ(acme, nil))
+	if code != ExitFailed || !strings.Contains(log, "refers to 40 files") {
+		t.Errorf("a last backup without the files that the database refers to: %d\n%s", code, log)
+	}
+
+	v.pg.Exec(t, servers.PostgresOdoo, acme.Database, "DELETE FROM ir_attachment")
+	log = mustRun(t, "final-backup", v.environ(acme, nil))
+	if !strings.Contains(log, "refers to no files: backed up without") {
+		t.Errorf("nothing is said of a tenant without files:\n%s", log)
+	}
+	if last := newest(v.runs(t), func(*run) bool { return true }); last == nil || last.kind != kindFinal {
+		t.Errorf("no final backup: %+v", last)
+	}
+
+	if err := os.Symlink(t.TempDir(), filepath.Join(v.root, acme.Database)); err != nil {
+		t.Fatal(err)
+	}
+	if code, log := runChild(t, "backup", v.environ(acme, nil)); code != ExitHopeless || !strings.Contains(log, "not a link") {
+		t.Errorf("a filestore that is a link: %d\n%s", code, log)
+	}
+}
+
+func TestFinalBackup(t *testing.T) {
+	v := newVault(t)
+	closeDatabase := func(open bool) {
+		v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", quote(acme.Database), open))
+	}
+	environ := v.environ(acme, nil)
+
+	closeDatabase(false)
+	if code, log := runChild(t, "final-backup", environ); code != ExitFailed || !strings.Contains(log, "is closed before") {
+		t.Fatalf("a database that was closed too early: %d\n%s", code, log)
+	}
+	closeDatabase(true)
+	mustRun(t, "backup", environ)
+	closeDatabase(false)
+	if code, log := runChild(t, "final-backup", environ); code != ExitFailed || !strings.Contains(log, "is closed before") {
+		t.Fatalf("last night's backup is taken for the last one: %d\n%s", code, log)
+	}
+	closeDatabase(true)
+	noSecrets(t, mustRun(t, "final-backup", environ), environ)
+	mustRun(t, "final-backup", environ)
+
+	got := v.runs(t)
+	last := newest(got, func(*run) bool { return true })
+	if len(got) != 3 || last == nil || last.kind != kindFinal {
+		t.Fatalf("three runs are wanted, the newest a final one: %+v", last)
+	}
+	r, err := v.repository(t, "acme-023").receipt(t.Context(), *last.receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.GoneSince == nil || time.Since(*r.GoneSince) > time.Minute || r.RetentionDays != 30 {
+		t.Errorf("the tombstone says %v, %d days", r.GoneSince, r.RetentionDays)
+	}
+
+	closeDatabase(false)
+	log := mustRun(t, "final-backup", environ)
+	if !strings.Contains(log, "has its final backup already") || len(v.runs(t)) != 3 {
+		t.Errorf("closed, and run again: %d runs\n%s", len(v.runs(t)), log)
+	}
+	namesake := acme
+	namesake.UID = "another"
+	if code, log := runChild(t, "final-backup", v.environ(namesake, nil)); code != ExitFailed {
+		t.Errorf("the final backup of another tenant of that name is taken for this one's: %d\n%s", code, log)
+	}
+	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, "DROP DATABASE "+quote(acme.Database))
+	mustRun(t, "final-backup", environ)
+}
+
+// aged puts a run of some days ago into a repository.
+func aged(t *testing.T, repo *repository, id, uid, kind string, days int, parts ...string) {
+	t.Helper()
+	if err := repo.initialise(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte(strings.Repeat(id, 100_000)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range parts {
+		tags := fmt.Sprintf("uid=%s,run=%s,kind=%s,part=%s", uid, id, kind, part)
+		if part == partReceipt {
+			tags += ",retention=30,filestore=absent"
+		}
+		if _, err := repo.output(t.Context(), "backup", "--quiet", "--tag", tags,
+			"--time", time.Now().Add(-time.Duration(days)*day).Format("2006-01-02 15:04:05"), file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestBackupRetention(t *testing.T) {
+	for name, at := range map[string]func(*testing.T) (base string, environ map[string]string){
+		"S3": func(t *testing.T) (string, map[string]string) {
+			s3 := servers.S3(t)
+			return s3.Repository("tenants"), s3.Environ()
+		},
+		"Folder": func(t *testing.T) (string, map[string]string) { return t.TempDir(), map[string]string{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, environ := at(t)
+			environ["BACKUP_REPOSITORY_BASE"] = base
+			environ["RESTIC_PASSWORD"] = repositoryPassword
+			storage := Storage{Password: repositoryPassword, AccessKey: environ["AWS_ACCESS_KEY_ID"], SecretKey: environ["AWS_SECRET_ACCESS_KEY"]}
+			repositoryOf := func(name, password string) *repository {
+				location, err := parseLocation(base)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := storage
+				s.Password = password
+				repo, err := s.repository(location.child(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return repo
+			}
+			living, gone := repositoryOf("acme-23", repositoryPassword), repositoryOf("gone-7", repositoryPassword)
+			aged(t, living, "a", "u1", kindFinal, 31, partDatabase, partReceipt)
+			aged(t, living, "b", "u2", kindBackup, 40, partDatabase, partReceipt)
+			aged(t, living, "c", "u2", kindBackup, 35, partDatabase, partReceipt)
+			aged(t, living, "d", "u2", kindBackup, 3, partDatabase)
+			aged(t, gone, "e", "u3", kindBackup, 40, partDatabase, partReceipt)
+			aged(t, gone, "f", "u3", kindFinal, 31, partDatabase, partReceipt)
+			// What a run leaves that was killed while it removed locks.
+			left(t, living)
+
+			mustRun(t, "backup-retention", environ)
+			mustRun(t, "backup-retention", environ)
+			ids := func(repo *repository) []string {
+				all, err := repo.snapshots(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids := []string{}
+				for _, r := range runs(all) {
+					ids = append(ids, r.id)
+				}
+				return ids
+			}
+			if diff := cmp.Diff([]string{"c", "d"}, ids(living)); diff != "" {
+				t.Errorf("of a living tenant and its namesake is left: -want, +got:\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{}, ids(gone)); diff != "" {
+				t.Errorf("of a tenant that is gone is left: -want, +got:\n%s", diff)
+			}
+			if packs, err := gone.output(t.Context(), "list", "packs", "--no-lock"); err != nil || len(packs) > 0 {
+				t.Errorf("data of a tenant that is gone is left: %v %s", err, packs)
+			}
+
+			// One that can't be opened is said, and keeps no other from its turn.
+			aged(t, repositoryOf("aaa-1", "another password"), "x", "u", kindBackup, 40, partDatabase, partReceipt)
+			aged(t, living, "y", "u2", kindBackup, 38, partDatabase, partReceipt)
+			code, log := runChild(t, "backup-retention", environ)
+			if code != ExitFailed || !strings.Contains(log, "in 1 of 3 repositories") || !strings.Contains(log, "aaa-1 doesn't open") {
+				t.Errorf("a repository with another password: %d\n%s", code, log)
+			}
+			if diff := cmp.Diff([]string{"c", "d"}, ids(living)); diff != "" {
+				t.Errorf("behind a repository that can't be opened: -want, +got:\n%s", diff)
+			}
+			noSecrets(t, log, environ)
+		})
+	}
+}
+
+// left leaves the lock of a restic that was killed.
+func left(t *testing.T, repo *repository) {
+	t.Helper()
+	cmd := exec.Command("restic", "backup", "--no-cache", "--stdin")
+	cmd.Env = append(repo.env, "PATH="+os.Getenv("PATH"))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close() //nolint:errcheck // Nobody reads any more.
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if names, err := repo.files.list(t.Context(), "locks"); err == nil && len(names) > 0 {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("restic makes no lock")
+}
+
+// lose a database and its files.
+func (v *vault) lose(t *testing.T, name string) {
+	t.Helper()
+	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, "DROP DATABASE IF EXISTS "+quote(name)+" WITH (FORCE)")
+	if err := os.RemoveAll(filepath.Join(v.root, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// leftovers of restores that aren't finished.
+func (v *vault) leftovers(t *testing.T) []string {
+	t.Helper()
+	found := []string{}
+	entries, err := os.ReadDir(v.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			found = append(found, e.Name())
+		}
+	}
+	if one[bool](t, v.pg, maintenanceDatabase, "SELECT EXISTS (SELECT FROM pg_database WHERE datname LIKE 'unfinished%')") {
+		found = append(found, "a database")
+	}
+	return found
+}
+
+func (v *vault) owner(t *testing.T, database string) string {
+	t.Helper()
+	return one[string](t, v.pg, maintenanceDatabase, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1", database)
+}
+
+func TestRestore(t *testing.T) {
+	v := newVault(t)
+	mustRun(t, "backup", v.environ(acme, nil))
+	earlier := v.runs(t)[0].id
+	v.addFiles(t, acme.Database, 3)
+	mustRun(t, "backup", v.environ(acme, nil))
+	rows, files := content(t, v.pg, acme.Database), fileSums(t, filepath.Join(v.root, acme.Database))
+
+	environ := v.environ(acme, map[string]string{"RESTORE_AS": acme.Database})
+	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "exists, and nothing is ever restored over") {
+		t.Fatalf("restored over an existing database: %d\n%s", code, log)
+	}
+	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, fmt.Sprintf("ALTER DATABASE %s RENAME TO broken", quote(acme.Database)))
+	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "exists, and nothing is ever restored over") {
+		t.Fatalf("restored over an existing filestore: %d\n%s", code, log)
+	}
+	if err := os.Rename(filepath.Join(v.root, acme.Database), filepath.Join(v.root, "broken")); err != nil {
+		t.Fatal(err)
+	}
+
+	same := func(t *testing.T) {
+		t.Helper()
+		if diff := cmp.Diff(rows, content(t, v.pg, acme.Database)); diff != "" {
+			t.Errorf("the restored database: -want, +got:\n%s", diff)
+		}
+		if diff := cmp.Diff(files, fileSums(t, filepath.Join(v.root, acme.Database))); diff != "" {
+			t.Errorf("the restored filestore: -want, +got:\n%s", diff)
+		}
+		if got := v.owner(t, acme.Database); got != servers.PostgresOdoo {
+			t.Errorf("the restored database is owned by %s", got)
+		}
+		if diff := cmp.Diff([]string{}, v.leftovers(t)); diff != "" {
+			t.Errorf("left over: -want, +got:\n%s", diff)
+		}
+	}
+	noSecrets(t, mustRun(t, "restore", environ), environ)
+	same(t)
+	if log := mustRun(t, "restore", environ); !strings.Contains(log, "restored already") {
+		t.Errorf("run twice, it does something:\n%s", log)
+	}
+	same(t)
+
+	t.Run("Earlier", func(t *testing.T) {
+		environ := v.environ(acme, map[string]string{"RESTORE_AS": acme.Database, "RESTORE_RUN": earlier})
+		if code, log := runChild(t, "restore", environ); code != ExitHopeless {
+			t.Errorf("another run is restored over what was restored: %d\n%s", code, log)
+		}
+		v.lose(t, acme.Database)
+		mustRun(t, "restore", environ)
+		if n := one[int](t, v.pg, acme.Database, "SELECT count(*)::int FROM ir_attachment"); n != 540 {
+			t.Errorf("the earlier run had 540 attachments, got %d", n)
+		}
+		environ["RESTORE_RUN"] = "20200101T000000Z-nosuch"
+		environ["RESTORE_AS"] = "other.planapulse.app"
+		if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, earlier) {
+			t.Errorf("a run that there isn't, for which those are named that there are: %d\n%s", code, log)
+		}
+	})
+
+	t.Run("AtOnce", func(t *testing.T) {
+		v.lose(t, acme.Database)
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				if code, log := runChild(t, "restore", environ); code != ExitDone {
+					t.Errorf("restore exits with %d:\n%s", code, log)
+				}
+			})
+		}
+		wg.Wait()
+		same(t)
+	})
+
+	t.Run("Copy", func(t *testing.T) {
+		const copied = "acme-copy.planapulse.app"
+		environ := v.environ(acme, map[string]string{"RESTORE_AS": copied})
+		mustRun(t, "restore", environ)
+		for _, key := range []string{"database.secret", "database.uuid"} {
+			sql := "SELECT value FROM ir_config_parameter WHERE key = '" + key + "'"
+			if one[string](t, v.pg, copied, sql) == one[string](t, v.pg, acme.Database, sql) {
+				t.Errorf("the copy shares %s with the original", key)
+			}
+		}
+		if got := one[string](t, v.pg, copied, "SELECT value FROM ir_config_parameter WHERE key = 'web.base.url'"); got != "https://"+copied {
+			t.Errorf("the copy's address is %s", got)
+		}
+		for what, sql := range map[string]string{
+			"API keys":     "SELECT count(*)::int FROM res_users_apikeys",
+			"mail servers": "SELECT count(*)::int FROM ir_mail_server",
+			"marks":        "SELECT count(*)::int FROM ir_config_parameter WHERE key = '" + markKey + "'",
+		} {
+			if n := one[int](t, v.pg, copied, sql); n != 0 {
+				t.Errorf("the copy has %d of the original's %s", n, what)
+			}
+		}
+		if got := v.owner(t, copied); got != servers.PostgresAdmin {
+			t.Errorf("the copy is owned by %s: Odoo runs its scheduled actions", got)
+		}
+		if diff := cmp.Diff(files, fileSums(t, filepath.Join(v.root, copied))); diff != "" {
+			t.Errorf("the copy's filestore: -want, +got:\n%s", diff)
+		}
+	})
+
+	t.Run("Damaged", func(t *testing.T) {
+		v.lose(t, acme.Database)
+		instead(t, "restic", `case "$*" in *`+dumpFile+`) $REAL "$@" | head -c 60000;; *) exec $REAL "$@";; esac`)
+		if code, log := runChild(t, "restore", environ); code != ExitFailed {
+			t.Errorf("half a dump is restored: %d\n%s", code, log)
+		}
+		if one[bool](t, v.pg, maintenanceDatabase, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", acme.Database) {
+			t.Error("half a dump has become the tenant's database")
+		}
+	})
+}
+
+func TestRestoreKilled(t *testing.T) {
+	v := newVault(t)
+	v.addFiles(t, acme.Database, 300)
+	mustRun(t, "backup", v.environ(acme, nil))
+	rows, files := content(t, v.pg, acme.Database), fileSums(t, filepath.Join(v.root, acme.Database))
+	Kills{
+		Effect:  "restore",
+		Environ: func(int) map[string]string { return v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}) },
+		Before:  func(t *testing.T, _ int) { v.lose(t, acme.Database) },
+		After: func(t *testing.T, _ int) {
+			if diff := cmp.Diff(rows, content(t, v.pg, acme.Database)); diff != "" {
+				t.Errorf("the restored database: -want, +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(files, fileSums(t, filepath.Join(v.root, acme.Database))); diff != "" {
+				t.Errorf("the restored filestore: -want, +got:\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{}, v.leftovers(t)); diff != "" {
+				t.Errorf("left over: -want, +got:\n%s", diff)
+			}
+		},
+	}.survive(t)
+}
+
+// A real Odoo's database goes through backup and restore unchanged.
+func TestBackupRealDatabase(t *testing.T) {
+	v := &vault{pg: servers.Postgres(t), s3: servers.S3(t), root: t.TempDir()}
+	restoreDump(t, v.pg)
+	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", quote(template), quote(acme.Database)))
+	rows := content(t, v.pg, acme.Database)
+
+	mustRun(t, "backup", v.environ(acme, nil))
+	before := v.s3.Size(t, "acme-023")
+	mustRun(t, "backup", v.environ(acme, nil))
+	t.Logf("the first backup takes %d bytes, the second, unchanged, %d", before, v.s3.Size(t, "acme-023")-before)
+	v.lose(t, acme.Database)
+	mustRun(t, "restore", v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}))
+	if diff := cmp.Diff(rows, content(t, v.pg, acme.Database)); diff != "" {
+		t.Errorf("the restored database: -want, +got:\n%s", diff)
+	}
+}
