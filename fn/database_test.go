@@ -1,0 +1,426 @@
+package fn_test
+
+import (
+	"strings"
+	"testing"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A want is what a step composes, how ready that is, and what it says.
+type want struct {
+	resource  *fnv1.Resource
+	condition said
+}
+
+// diff of what a response has to say of a step, -want, +got.
+func (w want) diff(rsp *fnv1.RunFunctionResponse, key string) string {
+	return diff(w.resource, rsp.GetDesired().GetResources()[key]) + w.condition.diff(rsp)
+}
+
+// aDatabase as acme's should be, with the supplied policies (as a YAML list) and
+// parameters.
+func aDatabase(tb testing.TB, ready fnv1.Ready, policies string, params ...string) *fnv1.Resource {
+	tb.Helper()
+	return &fnv1.Resource{Ready: ready, Resource: document(tb, `
+apiVersion: postgresql.sql.m.crossplane.io/v1alpha1
+kind: Database
+metadata:
+  name: acme
+  namespace: crossplane-system
+  annotations:
+    crossplane.io/external-name: acme.planapulse.app
+  labels:
+    app.kubernetes.io/name: planaclient
+    app.kubernetes.io/instance: acme
+    app.kubernetes.io/component: database
+    app.kubernetes.io/part-of: plana-pulse
+    app.kubernetes.io/managed-by: function-planaclient
+    planapulse.com/tenant: acme
+    planapulse.com/tier: pro
+    planapulse.com/odoo-version: "18"
+spec:
+  managementPolicies: `+policies+`
+  providerConfigRef:
+    kind: ClusterProviderConfig
+    name: pg01
+  forProvider: {`+strings.Join(append(params, "allowConnections: true"), ", ")+`}
+`)}
+}
+
+const (
+	mayCreate   = "[Observe, Create, LateInitialize]"
+	mayOnlyLook = "[Observe, LateInitialize]"
+	mayKeep     = "[Observe, Update, LateInitialize]"
+
+	fromTemplate = "template: pro-template-18.planapulse.app"
+	ownedByOdoo  = "owner: odoo"
+)
+
+func TestDatabase(t *testing.T) {
+	// guarded is a tenant whose guard is in force.
+	guarded := func(t *testing.T, others ...object) *world {
+		w := newWorld(t, acme())
+		w.others = others
+		w.reconcile()
+		w.settle("guard")
+		return w
+	}
+	// observed is a tenant whose database is there, and was there before.
+	observed := func(t *testing.T) *world {
+		w := guarded(t, template("pro-template-18"))
+		w.databaseExisted = true
+		w.reconcile()
+		w.settle("database")
+		return w
+	}
+	// finished is a tenant that has been provisioned to its end.
+	finished := func(t *testing.T) *world {
+		w := newWorld(t, acme())
+		w.others = []object{template("pro-template-18")}
+		return w.finish()
+	}
+
+	// Both ways out of a collision.
+	collision := isFalse("DatabaseReady", "NameCollision", "acme.planapulse.app",
+		"kubectl delete planaclient acme",
+		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
+	lost := isFalse("DatabaseReady", "DatabaseLost", "acme.planapulse.app",
+		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
+
+	cases := map[string]struct {
+		reason string
+		world  func(t *testing.T) *world
+		want   want
+
+		// alone: nothing but this and the guard may be composed.
+		alone bool
+	}{
+		"Cloned": {
+			reason: "A new database is cloned from the tier's template, and may be created, but not yet dropped.",
+			world:  func(t *testing.T) *world { return guarded(t, template("pro-template-18")) },
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: isFalse("DatabaseReady", "Creating", "acme.planapulse.app", "cloned from pro-template-18.planapulse.app"),
+			},
+			alone: true,
+		},
+		"NoTemplate": {
+			reason: "Without a template for this edition and version there must be no TEMPLATE clause, though others have one.",
+			world: func(t *testing.T) *world {
+				return guarded(t, template("pro-template-17"), template("basic-template-18"))
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate),
+				condition: isFalse("DatabaseReady", "Creating", "there is no template pro-template-18"),
+			},
+			alone: true,
+		},
+		"TemplateNotReady": {
+			reason: "A template that is declared but not ready is waited for.",
+			world: func(t *testing.T) *world {
+				slow := template("pro-template-18")
+				slow["status"] = map[string]any{"conditions": []any{map[string]any{
+					"type": "Synced", "status": "False", "reason": "ReconcileError", "message": "cannot reach pg01.",
+				}}}
+				return guarded(t, slow)
+			},
+			want: want{condition: isFalse("DatabaseReady", "TemplateNotReady", "pro-template-18", "cannot reach pg01",
+				"kubectl -n crossplane-system describe databases.postgresql.sql.m.crossplane.io pro-template-18")},
+			alone: true,
+		},
+		"TemplateChosenBefore": {
+			reason: "A template that the database was asked to be cloned from stays the one, though it is no longer declared.",
+			world: func(t *testing.T) *world {
+				w := guarded(t, template("pro-template-18"))
+				w.reconcile()
+				w.others = nil
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: isFalse("DatabaseReady", "Updating"),
+			},
+			alone: true,
+		},
+		"TemplateGoneBefore": {
+			reason: "A template that is withdrawn before there is a database wasn't chosen.",
+			world: func(t *testing.T) *world {
+				w := guarded(t, template("pro-template-18"))
+				w.others = nil
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate),
+				condition: isFalse("DatabaseReady", "Creating", "there is no template pro-template-18"),
+			},
+			alone: true,
+		},
+		"NotAvailableYet": {
+			reason: "What the provider says of a database that it can't create is passed on.",
+			world: func(t *testing.T) *world {
+				w := guarded(t, template("pro-template-18"))
+				w.reconcile()
+				w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
+					"type": "Synced", "status": "False", "reason": "ReconcileError", "message": "source database is being accessed by other users (55006)",
+				}}}
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: isFalse("DatabaseReady", "TemplateInUse", "source database is being accessed by other users (55006)", `ALTER DATABASE "pro-template-18.planapulse.app"`),
+			},
+			alone: true,
+		},
+		"NameCollision": {
+			reason: "A database that nobody can prove to be ours is not written to, not dropped, and nothing is built on it.",
+			world:  observed,
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: collision,
+			},
+			alone: true,
+		},
+		"NameCollisionThenLooksCreated": {
+			reason: "A proof of a pending creation is no proof of a creation.",
+			world: func(t *testing.T) *world {
+				w := observed(t)
+				w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-pending"] = "2026-11-02T08:00:20Z"
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: collision,
+			},
+			alone: true,
+		},
+		"Adopted": {
+			reason: "A person may say that the database is the tenant's.",
+			world: func(t *testing.T) *world {
+				w := observed(t)
+				w.client.in("spec", "database")["adopt"] = true
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+		"AdoptIsSaidTooEarly": {
+			reason: "What doesn't exist yet can't be adopted, and what is about to be created is created with the same care.",
+			world: func(t *testing.T) *world {
+				w := guarded(t, template("pro-template-18"))
+				w.client.in("spec", "database")["adopt"] = true
+				w.reconcile()
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: isFalse("DatabaseReady", "Updating"),
+			},
+			alone: true,
+		},
+		"Created": {
+			reason: "The provider's word that it has created the database for this object lets it be written to. Dropping it takes a teardown.",
+			world: func(t *testing.T) *world {
+				w := observed(t)
+				w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-succeeded"] = "2026-11-02T08:00:20Z"
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+		"ProofTakenOff": {
+			reason: "A database once proven to be ours stays ours, though somebody takes the annotation off.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				delete(w.composed["database"].in("metadata", "annotations"), "crossplane.io/external-create-succeeded")
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate, ownedByOdoo),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+		"NotSynced": {
+			reason: "A database of ours that the provider can't update is not ready, and keeps all that it has.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.composed["database"]["status"] = map[string]any{"conditions": []any{
+					map[string]any{"type": "Ready", "status": "True"},
+					map[string]any{"type": "Synced", "status": "False", "message": "role odoo does not exist (42704)"},
+				}}
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo),
+				condition: isFalse("DatabaseReady", "ProviderFails", "role odoo does not exist (42704)", "provider-sql-postgres-creds"),
+			},
+		},
+		"SyncedAtAnOlderGeneration": {
+			reason: "The provider's word on a former form of the object counts for nothing.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.composed["database"].in("metadata")["generation"] = int64(99)
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo),
+				condition: isFalse("DatabaseReady", "Updating"),
+			},
+		},
+		"BeingDeleted": {
+			reason: "Somebody who deletes the Database object is noticed.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.composed["database"].in("metadata")["deletionTimestamp"] = "2026-11-03T08:00:00Z"
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo),
+				condition: isFalse("DatabaseReady", "DatabaseLost", "crossplane-system/acme is being deleted"),
+			},
+		},
+		"Lost": {
+			reason: "A tenant's database that is gone is never replaced with an empty one.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				delete(w.composed, "database")
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate, ownedByOdoo),
+				condition: lost,
+			},
+		},
+		"LostAndLookedFor": {
+			reason: "While it is looked for, it is not created either.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.databaseExisted = true
+				delete(w.composed, "database")
+				w.reconcile()
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate, ownedByOdoo),
+				condition: lost,
+			},
+		},
+		"LostAndFound": {
+			reason: "A database that is found again under a new object isn't taken for ours until somebody says so.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.databaseExisted = true
+				delete(w.composed, "database")
+				w.reconcile()
+				w.settle("database")
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate, ownedByOdoo),
+				condition: collision,
+			},
+		},
+		"LostAndAdopted": {
+			reason: "Adopting what was found ends the trouble.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.databaseExisted = true
+				delete(w.composed, "database")
+				w.reconcile()
+				w.settle("database")
+				w.client.in("spec", "database")["adopt"] = true
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate, ownedByOdoo),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+		"Frozen": {
+			reason: "Template and strategy mean nothing once a database exists: they stay as they are, whatever templates and tiers there are now.",
+			world: func(t *testing.T) *world {
+				w := finished(t)
+				w.composed["database"].in("spec", "forProvider")["template"] = "older-template.planapulse.app"
+				w.composed["database"].in("spec", "forProvider")["strategy"] = "FILE_COPY"
+				w.platform.in("tiers", "pro")["template"] = "another"
+				w.others = []object{template("another-template-18")}
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, "template: older-template.planapulse.app", "strategy: FILE_COPY", ownedByOdoo),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+	}
+
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := tc.world(t)
+			rsp := w.run()
+			if diff := tc.want.diff(rsp, "database"); diff != "" {
+				t.Errorf("%s\nRunFunction(...): -want, +got:\n%s", tc.reason, diff)
+			}
+			if tc.alone {
+				keys := []string{"database", "guard"}
+				if tc.want.resource == nil {
+					keys = []string{"guard"}
+				}
+				if diff := cmp.Diff(keys, keysOf(rsp)); diff != "" {
+					t.Errorf("%s\nRunFunction(...): composed: -want, +got:\n%s", tc.reason, diff)
+				}
+			}
+			if tc.want.resource.GetReady() != fnv1.Ready_READY_TRUE && rsp.GetDesired().GetComposite().GetReady() != fnv1.Ready_READY_FALSE {
+				t.Errorf("%s\nRunFunction(...): the tenant would be Ready", tc.reason)
+			}
+		})
+	}
+}
+
+// TestDatabaseUID follows the proof of ownership through the status.
+func TestDatabaseUID(t *testing.T) {
+	w := newWorld(t, acme())
+	w.others = []object{template("pro-template-18")}
+	w.reconcile()
+	w.settle("guard")
+	w.databaseExisted = true
+	w.reconcile()
+	w.settle("database")
+	w.reconcile()
+	if uid := w.client.at("status", "databaseUID"); uid != nil {
+		t.Fatalf("a database that isn't proven to be ours is recorded: %v", uid)
+	}
+
+	w.client.in("spec", "database")["adopt"] = true
+	w.reconcile()
+	uid := w.composed["database"].at("metadata", "uid")
+	if diff := cmp.Diff(uid, w.client.at("status", "databaseUID")); diff != "" {
+		t.Fatalf("status.databaseUID of a proven database: -want, +got:\n%s", diff)
+	}
+
+	// Neither flag nor flicker takes the proof back.
+	w.client.in("spec", "database")["adopt"] = false
+	delete(w.composed["database"], "status")
+	w.reconcile()
+	if diff := cmp.Diff(uid, w.client.at("status", "databaseUID")); diff != "" {
+		t.Errorf("status.databaseUID, once proven: -want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]any{"Observe", "Update", "LateInitialize"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+		t.Errorf("policies of a database that flickers: -want, +got:\n%s", diff)
+	}
+
+	// An object of the same name isn't the same object.
+	w.composed["database"].in("metadata")["uid"] = "00000000-0000-4000-8000-00000000ffff"
+	w.settle("database")
+	rsp := w.reconcile()
+	if c := conditionOf(rsp, "DatabaseReady"); c.GetReason() != "NameCollision" {
+		t.Errorf("another object takes the place of the proven one: want reason NameCollision, got %v", c)
+	}
+	if diff := cmp.Diff([]any{"Observe", "Create", "LateInitialize"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+		t.Errorf("policies of an object that took the proven one's place: -want, +got:\n%s", diff)
+	}
+}
