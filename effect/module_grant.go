@@ -67,7 +67,7 @@ func ModuleGrant(ctx context.Context, c ModuleGrantConfig) error {
 			fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA public TO %s", role),
 		} {
 			if _, err := tx.Exec(ctx, grant); err != nil {
-				return fmt.Errorf("%q cannot give its rights to %q, which takes the owner of the database and of its schema public: %s: %w", c.User, c.OdooRole, grant, err)
+				return fmt.Errorf("%s: %w", grant, err)
 			}
 		}
 
@@ -78,7 +78,7 @@ func ModuleGrant(ctx context.Context, c ModuleGrantConfig) error {
 			return fmt.Errorf("cannot read what %q was granted: %w", c.OdooRole, err)
 		}
 		if !granted {
-			return fmt.Errorf("%q may still not create anything in database %q: make %q the owner of its schema public, or grant it there", c.OdooRole, c.Database, c.User)
+			return fmt.Errorf("%q still has no right to create what it needs: PGUSER %q, who gives it, must be the owner of the database and of its schema public", c.OdooRole, c.User)
 		}
 		return c.createTrigrams(ctx, tx)
 	})

@@ -422,10 +422,19 @@ func TestTenantPrepareTwiceAtOnce(t *testing.T) {
 	before := readRows(t, s, template)
 	for range 5 {
 		clone(t, s)
+		// A later run would end in a right state too, but in one that those who
+		// have seen the earlier one don't expect.
+		s.Exec(t, servers.PostgresOdoo, acme.Database, `
+			CREATE TABLE marked (value text);
+			CREATE FUNCTION note_mark() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO marked VALUES (NEW.value); RETURN NULL; END';
+			CREATE TRIGGER note_mark AFTER INSERT OR UPDATE ON ir_config_parameter FOR EACH ROW WHEN (NEW.key = 'planaclient.tenant') EXECUTE FUNCTION note_mark()`)
 		atOnce(t, 4, func() error {
 			return TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s)})
 		})
 		checkPrepared(t, before, readRows(t, s, acme.Database), "12", "3", "1", "22")
+		if got := one[int64](t, s, acme.Database, "SELECT count(*) FROM marked"); got != 1 {
+			t.Errorf("the database was prepared %d times", got)
+		}
 	}
 }
 
