@@ -1,5 +1,8 @@
 // Package deploy tests what is in deploy/, without a cluster: that it builds, is
 // of the types that it says it is, and does what it is there for.
+//
+// Run it with -count=1: go keeps a test's result while the files of its module
+// stay the same, and deploy/ is outside of this one.
 package deploy
 
 import (
