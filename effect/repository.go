@@ -140,6 +140,8 @@ func (s Storage) repository(at location) (*repository, error) {
 	}
 	if s.CacheDir != "" {
 		r.flags = []string{"--cleanup-cache", "--cache-dir", s.CacheDir}
+		// In a pod whose root can't be written to, this is where there is room.
+		r.env = append(r.env, "TMPDIR="+s.CacheDir)
 	} else {
 		r.flags = []string{"--no-cache"}
 	}

@@ -24,7 +24,7 @@ type Storage struct {
 	AccessKey string `env:"AWS_ACCESS_KEY_ID"                 doc:"Access key of the S3-compatible object storage."`
 	SecretKey string `env:"AWS_SECRET_ACCESS_KEY"             doc:"Secret key of the S3-compatible object storage." secret:"true"`
 	Region    string `env:"AWS_DEFAULT_REGION"                doc:"Region of the object storage; asked for when empty."`
-	CacheDir  string `env:"RESTIC_CACHE_DIR"                  doc:"Directory for restic's cache of a repository's metadata, which saves downloads; no cache when empty."`
+	CacheDir  string `env:"RESTIC_CACHE_DIR"                  doc:"Directory for restic's temporary files, a few hundred MiB at most, and for its cache of the repository's metadata, which saves downloads. When empty, there is no cache, and temporary files go where TMPDIR says."`
 }
 
 // storagePatience is how long object storage may take to answer one small
