@@ -24,3 +24,7 @@ check-generated: ## Fail if a generated file is not up to date.
 .PHONY: test-effects
 test-effects: ## Test the effects against real servers, which it installs or builds if need be.
 	@hack/test-effects
+
+.PHONY: bench-effects
+bench-effects: ## Measure what the backup of a large tenant costs, and write it to docs/.
+	@hack/bench-effects
