@@ -32,6 +32,10 @@ func New(log logging.Logger, clock clock.PassiveClock) *Function {
 // RunFunction says what should exist for one tenant.
 func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
 	rsp := response.To(req, ttlSettling)
+	if rsp.GetDesired() == nil {
+		// Crossplane always sends one. Nothing obliges others to.
+		rsp.Desired = &fnv1.State{}
+	}
 	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", nameOf(req))
 
 	t, err := read(req, f.clock.Now())
