@@ -28,3 +28,13 @@ test-effects: ## Test the effects against real servers, which it installs or bui
 .PHONY: bench-effects
 bench-effects: ## Measure what the backup of a large tenant costs, and write it to docs/.
 	@hack/bench-effects
+
+SEEDS ?= 10000
+
+.PHONY: simulate
+simulate: ## Play SEEDS= random histories of tenants, from seed FIRST= on, and print those that break an invariant.
+	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestHistories$$' -seeds=$(SEEDS) -first=$(or $(FIRST),1)
+
+.PHONY: simulate-mutants
+simulate-mutants: ## Fail unless the simulation catches every one of a set of broken functions.
+	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestMutants$$' -mutants

@@ -1,0 +1,584 @@
+package simulation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An Action is one thing that happens. One that can't happen in the world as it
+// is does nothing, so that any part of a history is a history.
+type Action struct {
+	// Do is what happens.
+	Do string
+
+	// Tenant to whom, and Key of the composed resource to which it happens.
+	Tenant, Key string
+
+	// N decides what the action leaves open.
+	N int
+}
+
+func (a Action) String() string {
+	s := fmt.Sprintf("{Do: %q", a.Do)
+	if a.Tenant != "" {
+		s += fmt.Sprintf(", Tenant: %q", a.Tenant)
+	}
+	if a.Key != "" {
+		s += fmt.Sprintf(", Key: %q", a.Key)
+	}
+	if a.N != 0 {
+		s += fmt.Sprintf(", N: %d", a.N)
+	}
+	return s + "}"
+}
+
+// acts are all actions by their name. Each tells whether it did anything.
+var acts map[string]func(*World, Action) bool
+
+// Settling is made of actions itself, so the table can't be filled in where it
+// is declared.
+func init() {
+	acts = map[string]func(*World, Action) bool{
+		// What programs do.
+		"reconcile":         func(w *World, a Action) bool { return w.reconcileAs(a, endsWell) },
+		"reconcile-lost":    func(w *World, a Action) bool { return w.reconcileAs(a, endsLost) },
+		"reconcile-refused": func(w *World, a Action) bool { return w.reconcileAs(a, endsRefused) },
+		"provide":           func(w *World, a Action) bool { return w.provideAs(a, providesWell) },
+		"provide-in-use":    func(w *World, a Action) bool { return w.provideAs(a, providesInUse) },
+		"provide-dies":      func(w *World, a Action) bool { return w.provideAs(a, providesDead) },
+		"guard":             onObject((*World).guard),
+		"accept":            onObject((*World).accept),
+		"start":             onObject((*World).startJob),
+		"finish":            onJob(attemptSucceeds),
+		"fail":              onJob(attemptFails),
+		"break":             onJob(attemptBreaks),
+		"hopeless":          onJob(attemptHopeless),
+		"pod-gone":          onObject(func(w *World, o *object) bool { return w.killPod(o, false) }),
+		"last-gasp":         onObject(func(w *World, o *object) bool { return w.killPod(o, true) }),
+		"nightly":           onObject(func(w *World, o *object) bool { return w.backupNightly(o, false) }),
+		"nightly-fails":     onObject(func(w *World, o *object) bool { return w.backupNightly(o, true) }),
+		"collect-garbage":   func(w *World, _ Action) bool { return w.collectGarbage() },
+		"replay":            func(w *World, _ Action) bool { return w.replay() },
+		"restart-core":      func(w *World, _ Action) bool { w.restartCore(); return true },
+		"settle":            func(w *World, _ Action) bool { w.settle(); return true },
+		"pass":              func(w *World, a Action) bool { w.pass(int64(a.N)); w.wake(); return true },
+
+		// What customers do.
+		"write": func(w *World, a Action) bool { return w.write(a.Tenant) },
+
+		// What people do to a tenant.
+		"create":   (*World).createClient,
+		"delete":   func(w *World, a Action) bool { return w.deleteClient(a.Tenant, a.Key, false) },
+		"dry-run":  func(w *World, a Action) bool { return w.deleteClient(a.Tenant, policyBackground, true) },
+		"cancel":   onClient(cancel),
+		"waive":    onClient(func(w *World, a Action, xr *object) { w.annotate(xr, annotationWaiver, a.Tenant) }),
+		"tier":     onSpec(func(a Action, spec map[string]any) { spec["tier"] = []any{"starter", "pro", "enterprise"}[a.N%3] }),
+		"version":  onSpec(raiseVersion),
+		"suspend":  onSpec(func(_ Action, spec map[string]any) { spec["suspended"] = true }),
+		"resume":   onSpec(func(_ Action, spec map[string]any) { spec["suspended"] = false }),
+		"protect":  onSpec(func(a Action, spec map[string]any) { spec["deletionProtection"] = a.N%2 == 0 }),
+		"adopt":    onClient(adopt),
+		"bad-spec": onSpec(spoil),
+		"mend":     onClient(mend),
+		"rerun": onClient(func(w *World, a Action, xr *object) {
+			value := a.Key
+			if a.N > 0 {
+				value += fmt.Sprintf("/%d", a.N)
+			}
+			w.annotate(xr, annotationRerun, value)
+		}),
+
+		// What hands do to the cluster and the server.
+		"hand-delete":       onObject((*World).handDelete),
+		"hand-edit":         (*World).handEdit,
+		"flicker":           onObject((*World).flicker),
+		"foreign-database":  func(w *World, a Action) bool { return w.foreignDatabase(a.Tenant) },
+		"hand-drop":         func(w *World, a Action) bool { return w.handDrop(a.Tenant) },
+		"platform":          (*World).changePlatform,
+		"template-vanishes": func(w *World, a Action) bool { return w.withdrawTemplate(a.N) },
+		"template-returns":  func(w *World, a Action) bool { return w.returnTemplate(a.N) },
+		"quota":             (*World).setQuota,
+		"provider":          func(w *World, a Action) bool { w.providerDown = a.N%2 == 0; w.wake(); return true },
+		"gateway":           func(w *World, a Action) bool { w.gatewayRefuses = a.N%2 == 0; w.wake(); return true },
+	}
+}
+
+// do an action, which takes a second.
+func (w *World) do(a Action) bool {
+	w.pass(1)
+	act := acts[a.Do]
+	if act == nil {
+		panic("simulation: there is no action " + a.Do)
+	}
+	w.trace("%6ds %s", w.elapsed, a)
+	return act(w, a)
+}
+
+// onObject acts on one composed resource of a tenant.
+func onObject(act func(*World, *object) bool) func(*World, Action) bool {
+	return func(w *World, a Action) bool {
+		o := w.find(a.Tenant, a.Key)
+		return o != nil && act(w, o)
+	}
+}
+
+func onJob(how attempt) func(*World, Action) bool {
+	return onObject(func(w *World, o *object) bool { return w.finishJob(o, how) })
+}
+
+// onClient acts on a tenant's composite resource.
+func onClient(act func(*World, Action, *object)) func(*World, Action) bool {
+	return func(w *World, a Action) bool {
+		xr := w.client(a.Tenant)
+		if xr == nil {
+			return false
+		}
+		act(w, a, xr)
+		return true
+	}
+}
+
+// onSpec edits a tenant's spec.
+func onSpec(edit func(Action, map[string]any)) func(*World, Action) bool {
+	return onClient(func(w *World, a Action, xr *object) {
+		w.update(xr, func(body map[string]any) {
+			spec, _ := body["spec"].(map[string]any)
+			edit(a, spec)
+		})
+	})
+}
+
+// find a composed resource of a tenant by its key, terminating ones included.
+func (w *World) find(name, key string) *object {
+	for _, r := range w.refs() {
+		o := w.objects[r]
+		if o.kind != kindClient && o.key() == key && text(o.body, "metadata", "labels", labelComposite) == name {
+			return o
+		}
+	}
+	return nil
+}
+
+// wake the controllers: something that they don't watch has changed.
+func (w *World) wake() {
+	for _, o := range w.objects {
+		o.quiet = false
+	}
+}
+
+func (w *World) reconcileAs(a Action, end ending) bool {
+	if w.tenants[a.Tenant] == nil {
+		return false
+	}
+	w.reconcile(a.Tenant, end, a.N)
+	return true
+}
+
+func (w *World) provideAs(a Action, how provision) bool {
+	o := w.find(a.Tenant, "database")
+	return o != nil && o.kind == kindDatabase && w.provide(o, how)
+}
+
+// createClient is kubectl apply of a new tenant.
+func (w *World) createClient(a Action) bool {
+	if w.client(a.Tenant) != nil {
+		return false
+	}
+	project := 23 + a.N/18%2
+	o := &object{ref: ref{kindClient, "", a.Tenant}, body: map[string]any{
+		"apiVersion": "planapulse.com/v1alpha1", "kind": kindClient,
+		"metadata": map[string]any{"labels": map[string]any{labelComposite: a.Tenant}},
+		"spec": map[string]any{
+			"subdomain": a.Tenant, "projectId": float64(project),
+			"tier":        []string{"starter", "pro", "enterprise"}[a.N%3],
+			"odooVersion": []string{"18", "17", "19"}[a.N/3%3],
+			"ownerEmail":  "ceo@" + a.Tenant + ".example", "ownerName": "Acme Corp $(HOME)",
+			"deletionProtection": false, "suspended": false, "database": map[string]any{"adopt": a.N/9%2 == 1},
+		},
+	}}
+	w.create(o)
+	w.tenants[a.Tenant] = &tenant{name: a.Tenant, dirty: true}
+	w.lives[o.uid()] = &life{
+		name: a.Tenant, uid: o.uid(), project: project, askedAt: -1, adopted: a.N/9%2 == 1,
+		done: map[string]bool{}, excused: map[string]bool{},
+	}
+	if w.platform.current().skip {
+		w.lives[o.uid()].waived = true
+	}
+	return true
+}
+
+func (w *World) annotate(xr *object, name, value string) {
+	if name == annotationWaiver {
+		w.lives[xr.uid()].waived = true
+	}
+	w.update(xr, func(body map[string]any) { put(body, value, "metadata", "annotations", name) })
+}
+
+// cancel a delete: take the annotation off.
+func cancel(w *World, _ Action, xr *object) {
+	w.update(xr, func(body map[string]any) { drop(body, "metadata", "annotations", annotationAttempt) })
+	l := w.lives[xr.uid()]
+	l.askedAt, l.began = -1, false
+}
+
+func raiseVersion(_ Action, spec map[string]any) {
+	if i := slices.Index(versions, fmt.Sprint(spec["odooVersion"])); i >= 0 && i < len(versions)-1 {
+		spec["odooVersion"] = versions[i+1]
+	}
+}
+
+func adopt(w *World, _ Action, xr *object) {
+	w.lives[xr.uid()].adopted = true
+	w.update(xr, func(body map[string]any) { put(body, true, "spec", "database", "adopt") })
+}
+
+// spoil a spec, as an older XRD would let somebody.
+func spoil(a Action, spec map[string]any) {
+	switch a.N % 5 {
+	case 0:
+		spec["tier"] = "gold"
+	case 1:
+		spec["ownerEmail"] = "nobody"
+	case 2:
+		spec["projectId"] = 4711.0
+	case 3:
+		spec["odooVersion"] = "16"
+	case 4:
+		spec["ownerName"] = ""
+	}
+}
+
+// mend a spec that was spoilt.
+func mend(w *World, _ Action, xr *object) {
+	l := w.lives[xr.uid()]
+	w.update(xr, func(body map[string]any) {
+		if !slices.Contains([]string{"starter", "pro", "enterprise"}, text(body, "spec", "tier")) {
+			put(body, "pro", "spec", "tier")
+		}
+		put(body, "ceo@"+l.name+".example", "spec", "ownerEmail")
+		put(body, "Acme Corp", "spec", "ownerName")
+		put(body, float64(l.project), "spec", "projectId")
+		if v := text(body, "spec", "odooVersion"); !slices.Contains(versions, v) {
+			if v = text(body, "status", "odooVersion"); v == "" {
+				v = "18"
+			}
+			put(body, v, "spec", "odooVersion")
+		}
+	})
+}
+
+// write is what a customer does in a workspace.
+func (w *World) write(name string) bool {
+	xr, db := w.client(name), w.databases[databaseOf(name)]
+	if xr == nil || db == nil || !w.served(db.name) || !w.routed(xr) {
+		return false
+	}
+	w.written++
+	db.content, db.sessions = w.written, 1
+	for _, version := range versions {
+		if d := w.files[versionNamespace(version)+"/"+db.name]; d != nil {
+			d.content = w.written
+		}
+	}
+	w.wake()
+	return true
+}
+
+// handDelete is kubectl delete of a composed resource.
+func (w *World) handDelete(o *object) bool {
+	l := w.lives[o.controller()]
+	if l == nil || o.deleting() {
+		return false
+	}
+	switch o.kind {
+	case kindUsage, kindDatabase:
+		l.handled = true
+	case kindJob:
+		xr := w.owner(l.uid)
+		if entry, ok := dig(xr.bodyOrNil(), "status", "effects", o.key()).(map[string]any); !ok || text(entry, "run") != o.annotation(annotationRun) {
+			l.excused[l.id(o)] = true
+		}
+	}
+	w.destroy(o, policyBackground)
+	return true
+}
+
+// bodyOrNil of an object that may not be there.
+func (o *object) bodyOrNil() map[string]any {
+	if o == nil {
+		return nil
+	}
+	return o.body
+}
+
+// handEdit is kubectl edit of a composed resource.
+func (w *World) handEdit(a Action) bool {
+	o := w.find(a.Tenant, a.Key)
+	if o == nil {
+		return false
+	}
+	w.update(o, func(body map[string]any) {
+		switch {
+		case a.N%4 == 0:
+			drop(body, "metadata", "labels", "planapulse.com/tenant")
+		case a.N%4 == 1:
+			put(body, "somebody", "metadata", "annotations", "example.com/note")
+		case o.kind == kindRoute:
+			put(body, []any{"elsewhere.example"}, "spec", "hostnames")
+		case o.kind == kindCronJob:
+			put(body, "* * * * *", "spec", "schedule")
+			put(body, a.N%2 == 0, "spec", "suspend")
+		case o.kind == kindUsage:
+			put(body, "because", "spec", "reason")
+		case o.kind == kindJob:
+			put(body, 600.0, "spec", "ttlSecondsAfterFinished")
+			drop(body, "spec", "ttlSecondsAfterFinished")
+		case o.kind == kindDatabase && a.N%4 == 2:
+			drop(body, "metadata", "annotations", annotationSucceeded)
+		case o.kind == kindDatabase:
+			put(body, true, "spec", "forProvider", "isTemplate")
+			drop(body, "spec", "forProvider", "isTemplate")
+		}
+	})
+	return true
+}
+
+// flicker: what was ready isn't for a moment.
+func (w *World) flicker(o *object) bool {
+	switch o.kind {
+	case kindDatabase, kindUsage:
+		setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Unavailable"})
+	case kindRoute:
+		drop(o.body, "status")
+	case kindCronJob:
+		drop(o.body, "status")
+	default:
+		return false
+	}
+	w.changed(o)
+	return true
+}
+
+// foreignDatabase is one that is there before its tenant.
+func (w *World) foreignDatabase(name string) bool {
+	db := databaseOf(name)
+	if w.databases[db] != nil || w.client(name) != nil {
+		return false
+	}
+	w.written++
+	w.databases[db] = &database{name: db, owner: odooRole, allowConnections: true, foreign: true, initialised: true, content: w.written}
+	w.files[versionNamespace("18")+"/"+db] = &directory{foreign: true, content: w.written}
+	w.wake()
+	return true
+}
+
+// handDrop is DROP DATABASE by a person.
+func (w *World) handDrop(name string) bool {
+	db := w.databases[databaseOf(name)]
+	if db == nil || db.foreign {
+		return false
+	}
+	for _, l := range w.lives {
+		if l.name == name {
+			l.handled = true
+		}
+	}
+	delete(w.databases, db.name)
+	w.wake()
+	return true
+}
+
+func (w *World) changePlatform(a Action) bool {
+	w.platform.change(a.N % len(variants))
+	if w.platform.current().skip {
+		// Whoever goes while this is in force, or has gone that far, may go without.
+		for _, l := range w.lives {
+			l.waived = true
+		}
+	}
+	for _, t := range w.tenants {
+		t.dirty = true
+	}
+	return true
+}
+
+func templateAt(n int) (edition, version string) {
+	return []string{"basic", "pro"}[n%2], versions[n/2%3]
+}
+
+// withdrawTemplate takes a template's declaration away, and sometimes its database.
+func (w *World) withdrawTemplate(n int) bool {
+	edition, version := templateAt(n)
+	o := w.objects[ref{kindDatabase, nsSystem, templateName(edition, version)}]
+	if o == nil {
+		return false
+	}
+	if n/6%2 == 1 {
+		delete(w.databases, templateName(edition, version)+"."+domain)
+	}
+	if n/12%2 == 1 {
+		w.erase(o)
+	}
+	w.wake()
+	return true
+}
+
+func (w *World) returnTemplate(n int) bool {
+	edition, version := templateAt(n)
+	w.declareTemplate(edition, version)
+	w.wake()
+	return true
+}
+
+// setQuota fills a namespace up, or frees it.
+func (w *World) setQuota(a Action) bool {
+	o := w.objects[quotaRef(versions[a.N/2%3])]
+	w.update(o, func(body map[string]any) { put(body, quotaUsed(a.N%2 == 0), "status", "used") })
+	w.wake()
+	return true
+}
+
+// candidates are the actions of programs that have something to do.
+func (w *World) candidates() []Action {
+	var out []Action
+	for _, name := range sorted(w.tenants) {
+		if t := w.tenants[name]; t.dirty || (t.due > 0 && t.due <= w.elapsed) {
+			out = append(out, Action{Do: "reconcile", Tenant: name})
+		}
+	}
+	for _, r := range w.refs() {
+		o := w.objects[r]
+		if o.quiet || o.kind == kindClient || o.kind == kindQuota {
+			continue
+		}
+		name, key := text(o.body, "metadata", "labels", labelComposite), o.key()
+		if name == "" {
+			continue
+		}
+		a := Action{Tenant: name, Key: key}
+		switch {
+		case o.kind == kindDatabase:
+			a.Do, a.Key = "provide", ""
+		case o.kind == kindUsage:
+			a.Do = "guard"
+		case o.kind == kindRoute:
+			a.Do = "accept"
+		case o.kind == kindJob && o.deleting():
+			a.Do = "pod-gone"
+		case o.kind == kindJob && o.pod:
+			a.Do = "finish"
+		case o.kind == kindJob && !completed(o) && !jobFailed(o):
+			a.Do = "start"
+		default:
+			continue
+		}
+		out = append(out, a)
+	}
+	if slices.ContainsFunc(w.replays, func(r replay) bool { return r.at <= w.elapsed }) {
+		out = append(out, Action{Do: "replay"})
+	}
+	if w.hasGarbage() {
+		out = append(out, Action{Do: "collect-garbage"})
+	}
+	return out
+}
+
+// hasGarbage tells whether the garbage collector has something to do.
+func (w *World) hasGarbage() bool {
+	for _, o := range w.objects {
+		if o.kind == kindClient && o.deleting() && (slices.Contains(o.finalizers(), any(finalizerForeground)) || slices.Contains(o.finalizers(), any(finalizerOrphan))) {
+			return true
+		}
+		if uid := o.controller(); uid != "" && !o.deleting() && w.owner(uid) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// act on a candidate, and note one that had nothing to do.
+func (w *World) act(a Action) bool {
+	version := w.version
+	did := w.do(a)
+	if !did || version == w.version {
+		if o := w.find(a.Tenant, a.Key); o != nil {
+			o.quiet = true
+		}
+		if a.Do == "provide" {
+			if o := w.find(a.Tenant, "database"); o != nil {
+				o.quiet = true
+			}
+		}
+	}
+	return w.version != version
+}
+
+// mostRounds of settling: a world that still moves after that never settles.
+const mostRounds = 400
+
+// settle lets every program do what it has to do, time pass, and nothing else
+// happen, until nothing moves any more.
+func (w *World) settle() {
+	idle := 0
+	for range mostRounds {
+		if w.violation != nil {
+			return
+		}
+		cs := w.candidates()
+		moved := false
+		for _, a := range cs {
+			moved = w.act(a) || moved
+			if w.violation != nil {
+				return
+			}
+		}
+		if moved {
+			idle = 0
+			continue
+		}
+		if len(cs) > 0 && idle == 0 {
+			idle = 1
+			continue
+		}
+		// Nobody has anything to do now. Who said that he would look again?
+		next := int64(-1)
+		for _, t := range w.tenants {
+			if t.due > 0 && (next < 0 || t.due < next) {
+				next = t.due
+			}
+		}
+		for _, r := range w.replays {
+			if next < 0 || r.at < next {
+				next = r.at
+			}
+		}
+		idle++
+		if next < 0 || idle > 4 {
+			return
+		}
+		if next > w.elapsed {
+			w.pass(next - w.elapsed)
+		}
+		w.wake()
+	}
+	w.violate(invariantArrives, "things still move after %d rounds: %s", mostRounds, strings.Join(w.describe(), "; "))
+}
+
+// describe what is there, for people.
+func (w *World) describe() []string {
+	var out []string
+	for _, r := range w.refs() {
+		o := w.objects[r]
+		if o.kind == kindQuota || (o.kind == kindDatabase && strings.Contains(o.name, "-template-")) {
+			continue
+		}
+		s := r.String()
+		if o.deleting() {
+			s += " (terminating)"
+		}
+		out = append(out, s)
+	}
+	return out
+}

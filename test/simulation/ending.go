@@ -1,0 +1,227 @@
+package simulation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// This file is how every history ends: people mend what can be mended, all
+// programs are left to settle, and then everything has to be as it should be.
+
+// finish a history.
+func (w *World) finish() {
+	if w.violation != nil {
+		return
+	}
+	w.trace("        everything settles, and people mend what they can")
+	w.repair()
+	for range 4 {
+		w.settle()
+		if w.violation != nil || !w.help() {
+			break
+		}
+	}
+	if w.violation != nil {
+		return
+	}
+	for _, uid := range sorted(w.lives) {
+		if l := w.lives[uid]; w.owner(uid) != nil {
+			w.checkPresent(l)
+		} else {
+			w.checkGone(l)
+		}
+	}
+	w.checkNotices()
+}
+
+// repair what surrounds the tenants.
+func (w *World) repair() {
+	w.providerDown, w.gatewayRefuses = false, false
+	if w.platform.current().bad {
+		w.changePlatform(Action{})
+	}
+	for n := range 6 {
+		w.returnTemplate(n)
+	}
+	for i := range versions {
+		w.setQuota(Action{N: 2*i + 1})
+	}
+	for _, name := range sorted(w.tenants) {
+		if xr := w.client(name); xr != nil {
+			mend(w, Action{}, xr)
+		}
+	}
+	w.wake()
+}
+
+// help does what the conditions of tenants ask people to do. It tells whether
+// there was anything.
+func (w *World) help() bool {
+	helped := false
+	for _, r := range w.refs() {
+		o := w.objects[r]
+		if o == nil {
+			continue
+		}
+		switch l := w.lives[o.controller()]; {
+		case o.kind == kindJob && jobFailed(o) && !o.deleting() && l != nil:
+			w.trace("        somebody deletes %s, which failed", r)
+			w.handDelete(o)
+			helped = true
+		case o.kind == kindDatabase && l != nil && l.crashed && o.annotation(annotationSucceeded) < o.annotation(annotationPending) && !o.deleting():
+			w.trace("        somebody tells provider-sql to go on with %s", r)
+			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
+			if xr := w.owner(l.uid); xr != nil {
+				adopt(w, Action{}, xr)
+			}
+			helped = true
+		}
+	}
+	for _, name := range sorted(w.tenants) {
+		xr := w.client(name)
+		if xr == nil || xr.deleting() || xr.annotation(annotationAttempt) == "" || len(w.protectors(name)) > 0 {
+			continue
+		}
+		// Crossplane died before it could replay the delete.
+		w.trace("        somebody deletes %s again", name)
+		w.deleteClient(name, xr.annotation(annotationAttempt), false)
+		helped = true
+	}
+	w.wake()
+	return helped
+}
+
+// checkPresent looks at a tenant that is there at the end.
+func (w *World) checkPresent(l *life) {
+	xr := w.owner(l.uid)
+	owned := w.composedBy(l.uid)
+	var names []string
+	for _, o := range owned {
+		names = append(names, o.ref.String())
+	}
+	wrong := func(format string, args ...any) {
+		w.violate(invariantArrives, "%s in the end: %s (owns %s; %s)", l.name, fmt.Sprintf(format, args...), strings.Join(names, ", "), conditionsOf(xr))
+	}
+
+	db := w.databases[databaseOf(l.name)]
+	switch {
+	case xr.deleting():
+		wrong("is still being deleted")
+		return
+	case xr.annotation(annotationAttempt) != "":
+		if !l.handled {
+			wrong("was to be deleted and is still there")
+		}
+		return
+	case l.dropped:
+		// It was cancelled too late. Its conditions say what to do.
+		return
+	case db != nil && db.foreign && !l.adopted:
+		// A name collision is for people to resolve. All is untouched.
+		if conditionTrue(xr.body, "Ready") {
+			wrong("is Ready with somebody else's database")
+		}
+		return
+	case l.handled || w.foreignFiles(l):
+		return
+	}
+	if !conditionTrue(xr.body, "Ready") || !conditionTrue(xr.body, "Synced") {
+		wrong("isn't Ready and Synced")
+		return
+	}
+	suspended := isTrue(xr.body, "spec", "suspended")
+	keys := map[string]bool{}
+	for _, o := range owned {
+		keys[o.key()] = true
+	}
+	if len(owned) != 4 || !keys["guard"] || !keys["database"] || !keys["route"] || !keys["backup"] {
+		w.violate(invariantOnce, "%s in the end owns %s, rather than its guard, database, route and backup", l.name, strings.Join(names, ", "))
+		return
+	}
+	switch {
+	case db == nil:
+		wrong("has no database")
+	case db.owner != odooRole || (db.preparedFor != l.uid && !l.adopted):
+		wrong("has a database that isn't its own: %+v", db)
+	case db.allowConnections == suspended:
+		wrong("suspended: %v, and its database takes connections: %v", suspended, db.allowConnections)
+	case w.routed(xr) == suspended:
+		wrong("suspended: %v, and its route leads to Odoo: %v", suspended, w.routed(xr))
+	case isTrue(w.find(l.name, "backup").body, "spec", "suspend") != suspended:
+		wrong("suspended: %v, and its backups aren't, or the other way round", suspended)
+	case w.rooms[fmt.Sprintf("support-%s-%03d", l.name, l.project)] == nil:
+		wrong("has no support room")
+	case !slices.Contains(w.portal, notice{l.uid, "tenant.provisioned"}), !slices.Contains(w.stream, notice{l.uid, "client.provisioned"}) && !slices.Contains(w.stream, notice{l.uid, "client-provisioned"}):
+		wrong("was never announced")
+	}
+}
+
+// foreignFiles tells whether somebody else's files are where a tenant's should
+// be. They are for people to move.
+func (w *World) foreignFiles(l *life) bool {
+	for _, version := range versions {
+		if d := w.files[versionNamespace(version)+"/"+databaseOf(l.name)]; d != nil && d.uid != l.uid && !l.adopted {
+			return true
+		}
+	}
+	return false
+}
+
+// checkGone looks at what a tenant that isn't there any more has left behind.
+func (w *World) checkGone(l *life) {
+	if l.handled || l.orphaned || l.slipped {
+		return
+	}
+	name := databaseOf(l.name)
+	for _, o := range w.composedBy(l.uid) {
+		w.violate(invariantOrder, "%s is gone and has left %s behind", l.name, o.ref)
+	}
+	successor := w.client(l.name) != nil
+	if db := w.databases[name]; db != nil && !db.foreign && !successor && !l.crashed {
+		w.violate(invariantOrder, "%s is gone and has left its database behind: %+v", l.name, *db)
+	}
+	for _, version := range versions {
+		if d := w.files[versionNamespace(version)+"/"+name]; d != nil && d.uid == l.uid {
+			w.violate(invariantOrder, "%s is gone and has left its files behind: %+v", l.name, *d)
+		}
+	}
+	for alias, r := range w.rooms {
+		if r.uid == l.uid {
+			w.violate(invariantOrder, "%s is gone and has left its support room %s behind", l.name, alias)
+		}
+	}
+	for _, pair := range []struct {
+		notices   []notice
+		come, go_ string
+	}{
+		{w.portal, "tenant.provisioned", "tenant.deprovisioned"},
+		{w.stream, "client-provisioned", "client-deprovisioned"},
+	} {
+		if slices.Contains(pair.notices, notice{l.uid, pair.come}) && !slices.Contains(pair.notices, notice{l.uid, pair.go_}) {
+			w.violate(invariantOrder, "%s is gone, and who was told %s wasn't told %s", l.name, pair.come, pair.go_)
+		}
+	}
+}
+
+// checkNotices looks for what was said more than once.
+func (w *World) checkNotices() {
+	said := map[notice]int{}
+	for _, n := range w.stream {
+		said[n]++
+		if said[n] > 1 {
+			w.violate(invariantOnce, "the event %s of %s is in the stream %d times", n.event, n.uid, said[n])
+		}
+	}
+}
+
+// conditionsOf a composite resource that don't hold, for people.
+func conditionsOf(xr *object) string {
+	var out []string
+	for _, c := range list(xr.body, "status", "conditions") {
+		if m, ok := c.(map[string]any); ok && text(m, "status") != "True" {
+			out = append(out, fmt.Sprintf("%s=%s: %s: %s", text(m, "type"), text(m, "status"), text(m, "reason"), text(m, "message")))
+		}
+	}
+	return strings.Join(out, "; ")
+}

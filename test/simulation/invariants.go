@@ -1,0 +1,618 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+)
+
+// An invariant that must hold after every step, whatever happens.
+type invariant string
+
+// The invariants of the design, in its order, and two that it takes for granted.
+const (
+	// Nothing that exists is dropped because something else flickered.
+	invariantKept invariant = "1 kept"
+	// Somebody else's database is never written to and never dropped.
+	invariantForeign invariant = "2 foreign"
+	// Create-only fields are frozen.
+	invariantFrozen invariant = "3 frozen"
+	// Effects run once, the ledger comes first, and a steady tenant owns four
+	// objects.
+	invariantOnce invariant = "4 once"
+	// Same request, same bytes.
+	invariantSame invariant = "5 same"
+	// A bad request to a running tenant changes nothing of it.
+	invariantBad invariant = "6 bad request"
+	// Secrets never pass through the function.
+	invariantSecret invariant = "7 secret"
+	// Every pod is restricted and bounded.
+	invariantPod invariant = "8 pod"
+	// No data goes without a last backup.
+	invariantBackup invariant = "9 backup"
+	// A database is Odoo's only once it is its tenant's own.
+	invariantPublished invariant = "published"
+	// A delete takes everything away, in order, and only when it was asked for.
+	invariantOrder invariant = "order"
+	// Left alone, everything arrives.
+	invariantArrives invariant = "arrives"
+	// The function and Crossplane understand each other.
+	invariantCore invariant = "core"
+)
+
+// A Violation of an invariant.
+type Violation struct {
+	Invariant invariant
+	Message   string
+}
+
+func (v *Violation) String() string { return fmt.Sprintf("invariant %s: %s", v.Invariant, v.Message) }
+
+// violate records the first violation. What follows it is of no interest.
+func (w *World) violate(i invariant, format string, args ...any) {
+	if w.violation == nil {
+		w.violation = &Violation{i, fmt.Sprintf(format, args...)}
+		w.trace("VIOLATION of %s", w.violation)
+	}
+}
+
+// A life of a composite resource: what is known of it beyond what the cluster
+// shows.
+type life struct {
+	name, uid string
+	project   int
+
+	// done holds the Jobs that have completed, by key and run, and excused those
+	// of them that somebody deleted before the ledger knew.
+	done, excused map[string]bool
+
+	// rerun holds the values of the annotation that asks for a rerun.
+	rerun map[string]bool
+
+	// askedAt is when a delete was first refused and recorded, or -1. began tells
+	// whether taking apart has begun, and dropped whether the database's has.
+	askedAt        int64
+	began, dropped bool
+
+	// policy of the last delete, waived whether the data may go without a
+	// backup, adopted whether a person said that the database is the tenant's.
+	waived, adopted bool
+
+	// handled tells that somebody's hands were where only the function's should
+	// be: the guard or the Database was deleted, or the database itself.
+	handled bool
+
+	// crashed tells that the provider died while it created the database.
+	crashed bool
+
+	// served tells whether the tenant was Ready once, and orphaned whether it was
+	// deleted with --cascade=orphan.
+	served, orphaned bool
+
+	// slipped tells that the composite resource was deleted while its guard was
+	// not there.
+	slipped bool
+}
+
+func (l *life) id(o *object) string { return o.key() + " " + o.annotation(annotationRun) }
+
+// teardownKeys, suspensionKeys: Jobs that come and go with an occasion.
+var (
+	teardownKeys   = []string{"final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned"}
+	suspensionKeys = []string{"suspend-backup", "suspend-drain"}
+)
+
+// call the function, and check that it is one: deterministic, and without an
+// eye for anything but its request.
+func (w *World) call(xr *object, t *tenant, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	w.steps++
+	sampled := (w.steps+t.seen)%8 == 0
+	var again *fnv1.RunFunctionRequest
+	if sampled {
+		again, _ = proto.Clone(req).(*fnv1.RunFunctionRequest)
+	}
+	// A response may share its desired state with the request, which costs
+	// nothing where the two go over a wire.
+	req.Desired = &fnv1.State{}
+	rsp, err := w.function.RunFunction(context.Background(), req)
+	req.Desired = nil
+	if err != nil || !sampled {
+		return rsp, err
+	}
+
+	again.Desired = nil
+	if !proto.Equal(req, again) {
+		w.violate(invariantSame, "the function changed its request")
+	}
+	again.Desired = &fnv1.State{}
+	second, err := w.function.RunFunction(context.Background(), again)
+	if err != nil {
+		w.violate(invariantSame, "the second call for one request failed: %v", err)
+		return rsp, nil
+	}
+	a, _ := proto.MarshalOptions{Deterministic: true}.Marshal(rsp)
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(second)
+	if !slices.Equal(a, b) {
+		w.violate(invariantSame, "two responses to one request differ:\n%s", cmp.Diff(rsp, second, protocmp.Transform()))
+	}
+
+	// Where nothing waits for a moment, another moment makes no difference to
+	// what is applied. Hints and what is said may tell the time.
+	if xr.annotation(annotationAttempt) != "" || dig(xr.body, "status", "deletion") != nil ||
+		(isTrue(xr.body, "spec", "suspended") != (dig(xr.body, "status", "suspension") != nil)) {
+		return rsp, nil
+	}
+	w.clock.SetTime(w.now().Add(77 * time.Minute))
+	again.Desired = &fnv1.State{}
+	later, err := w.function.RunFunction(context.Background(), again)
+	w.clock.SetTime(w.now())
+	if err == nil {
+		if d := cmp.Diff(rsp.GetDesired(), later.GetDesired(), protocmp.Transform()); d != "" {
+			w.violate(invariantSame, "the time of day changes what is applied:\n%s", d)
+		}
+	}
+	return rsp, nil
+}
+
+// A moment before a response is applied, to compare the one after it with.
+type moment struct {
+	w    *World
+	xr   *object
+	l    *life
+	bad  string
+	owns int
+
+	specs  map[ref]any
+	status map[string]any
+}
+
+// beforeApply remembers what a bad request must not change.
+func (w *World) beforeApply(xr *object, _ *fnv1.RunFunctionRequest) *moment {
+	m := &moment{w: w, xr: xr, l: w.lives[xr.uid()], bad: w.badRequest(xr)}
+	m.owns = len(w.composedBy(xr.uid()))
+	if m.bad != "" {
+		m.specs = map[ref]any{}
+		for _, o := range w.composedBy(xr.uid()) {
+			m.specs[o.ref] = clone(o.body["spec"])
+		}
+		m.status, _ = clone(xr.body["status"]).(map[string]any)
+	}
+	return m
+}
+
+// badRequest says what is wrong with a tenant's spec or with the Platform.
+func (w *World) badRequest(xr *object) string {
+	if w.platform.current().bad {
+		return "Platform: " + w.platform.current().name
+	}
+	l := w.lives[xr.uid()]
+	spec, status := func(f string) string { return text(xr.body, "spec", f) }, func(f string) string { return text(xr.body, "status", f) }
+	project, _ := dig(xr.body, "spec", "projectId").(float64)
+	switch {
+	case !slices.Contains([]string{"starter", "pro", "enterprise"}, spec("tier")):
+		return "tier"
+	case !slices.Contains(versions, spec("odooVersion")), status("odooVersion") != "" && spec("odooVersion") < status("odooVersion"):
+		return "odooVersion"
+	case spec("subdomain") != xr.name:
+		return "subdomain"
+	case !strings.Contains(spec("ownerEmail"), "@"):
+		return "ownerEmail"
+	case spec("ownerName") == "":
+		return "ownerName"
+	case int(project) != l.project && dig(xr.body, "status", "projectId") != nil, project < 1:
+		return "projectId"
+	}
+	return ""
+}
+
+// checkResponse looks at a response before it is applied.
+func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired map[string]*object) {
+	w := m.w
+	raw, err := proto.Marshal(rsp)
+	if err == nil && strings.Contains(string(raw), secretsMarker) {
+		w.violate(invariantSecret, "the response to %s has a secret in it", m.xr.name)
+	}
+	for _, key := range sorted(desired) {
+		o := desired[key]
+		if o.kind != kindJob && o.kind != kindCronJob {
+			continue
+		}
+		// What exists already was looked at when it came.
+		if was := observed[key]; was != nil && reflect.DeepEqual(podOf(was), podOf(o)) {
+			continue
+		}
+		w.checkPod(o)
+	}
+}
+
+// checkApplied looks at what a response has made of the cluster.
+func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object) {
+	w, xr := m.w, m.xr
+	if conditionTrue(xr.body, "Ready") {
+		m.l.served = true
+	}
+	if m.bad == "" || m.owns == 0 {
+		return
+	}
+	for r, spec := range m.specs {
+		o := w.objects[r]
+		if o == nil {
+			w.violate(invariantBad, "a bad request (%s) to %s took %s away", m.bad, xr.name, r)
+			return
+		}
+		if d := cmp.Diff(spec, o.body["spec"]); d != "" {
+			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, d)
+		}
+	}
+	if n := len(w.composedBy(xr.uid())); n > m.owns {
+		w.violate(invariantBad, "a bad request (%s) to %s created something", m.bad, xr.name)
+	}
+	after, _ := clone(xr.body["status"]).(map[string]any)
+	delete(after, "conditions")
+	delete(m.status, "conditions")
+	if len(m.status) == 0 && len(after) == 0 {
+		return
+	}
+	if d := cmp.Diff(m.status, after); d != "" {
+		w.violate(invariantBad, "a bad request (%s) to %s changed its status:\n%s", m.bad, xr.name, d)
+	}
+}
+
+// leaving tells whether a tenant may be taken apart: somebody asked for it, and
+// the grace period is over or was seen to be.
+func (w *World) leaving(xr *object) bool {
+	l := w.lives[xr.uid()]
+	if l.dropped {
+		return true
+	}
+	policy := xr.annotation(annotationAttempt)
+	if policy == "" || policy == policyOrphan || l.askedAt < 0 {
+		return false
+	}
+	return l.began || w.elapsed >= l.askedAt+w.platform.graceSeconds()
+}
+
+// checkRemoval is called before Crossplane deletes what a response leaves out.
+func (w *World) checkRemoval(xr, o *object) {
+	l, key := w.lives[xr.uid()], o.key()
+	leaving := w.leaving(xr)
+
+	switch key {
+	case "guard":
+		w.checkUnguarded(xr, l, leaving)
+		return
+	case "database":
+		w.checkDatabaseLeft(xr, o, l, leaving)
+		return
+	case "route", "backup":
+		if !leaving {
+			w.violate(invariantKept, "%s of %s was left out though nobody asked for that", key, xr.name)
+		}
+		l.began = l.began || leaving
+		return
+	}
+
+	// A Job.
+	run := o.annotation(annotationRun)
+	entry, remembered := dig(xr.body, "status", "effects", key).(map[string]any)
+	recorded := remembered && text(entry, "run") == run
+	switch {
+	case w.stale(xr, key, run):
+	case leaving && !slices.Contains(teardownKeys, key):
+		l.began = true
+		// What is finished has to be on record before it goes, or nobody knows
+		// what there is to undo.
+		if completed(o) && !recorded {
+			w.violate(invariantOnce, "Job %s of %s completed and was left out before the ledger knew", key, xr.name)
+		}
+	case !completed(o):
+		w.violate(invariantKept, "Job %s of %s was left out before it completed", key, xr.name)
+	case !recorded:
+		w.violate(invariantOnce, "Job %s of %s completed and was left out before the ledger knew", key, xr.name)
+	case !conditionTrue(xr.body, "Ready") && !leaving:
+		w.violate(invariantOnce, "Job %s of %s was left out before the tenant was Ready", key, xr.name)
+	}
+}
+
+// stale tells whether a Job belongs to an occasion that is over.
+func (w *World) stale(xr *object, key, run string) bool {
+	switch {
+	case slices.Contains(teardownKeys, key):
+		// A teardown that was cancelled, or asked for anew.
+		return xr.annotation(annotationAttempt) == "" || xr.annotation(annotationAttempt) == policyOrphan || run != text(xr.body, "status", "deletion", "requestedAt")
+	case slices.Contains(suspensionKeys, key):
+		return !isTrue(xr.body, "spec", "suspended") || run != text(xr.body, "status", "suspension", "requestedAt")
+	case key == "tier-modules":
+		return run != text(xr.body, "status", "tier")+"-"+text(xr.body, "spec", "tier")
+	}
+	// Somebody asked for a rerun of it.
+	value := xr.annotation(annotationRerun)
+	return run != value && (value == key || strings.HasPrefix(value, key+"/")) || strings.HasPrefix(run, key) && run != value
+}
+
+// checkUnguarded is called before the guard goes: it is the last to go.
+func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
+	if xr.annotation(annotationAttempt) == policyOrphan {
+		return
+	}
+	if !leaving {
+		w.violate(invariantKept, "the guard of %s was left out though nobody asked for that", xr.name)
+		return
+	}
+	l.began = true
+	for _, o := range w.composedBy(xr.uid()) {
+		if o.key() != "guard" && !(o.kind == kindJob && (completed(o) || o.deleting())) {
+			if o.kind == kindJob && slices.Contains(teardownKeys, o.key()) && jobFailed(o) {
+				continue // An optional step that failed.
+			}
+			w.violate(invariantOrder, "the guard of %s goes before %s (terminating: %v)", xr.name, o.ref, o.deleting())
+		}
+	}
+}
+
+// checkDatabaseLeft is called before a Database object is deleted. If it may
+// drop the database, that is as good as dropped.
+func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
+	if !leaving {
+		w.violate(invariantKept, "the database of %s was left out though nobody asked for that", xr.name)
+		return
+	}
+	l.began, l.dropped = true, true
+	for _, other := range w.composedBy(xr.uid()) {
+		if k := other.key(); k == "route" || k == "backup" {
+			w.violate(invariantOrder, "the database of %s is dropped while its %s is there", xr.name, k)
+		}
+	}
+	w.checkLoss(o, w.databases[o.annotation(annotationExternal)])
+}
+
+// checkLoss is called when a database is about to go: what it holds, and the
+// files that are worthless without it, must be in a backup.
+func (w *World) checkLoss(o *object, db *database) {
+	if db == nil || !mayDelete(o) {
+		return
+	}
+	l := w.lives[o.controller()]
+	switch {
+	case l == nil || l.handled || l.waived || l.slipped:
+	case db.foreign && !l.adopted:
+	case db.content > 0 && !w.backedUp(db.name, db.content, w.filesContent(db.name)):
+		w.violate(invariantBackup, "database %s goes with data that no verified backup has", db.name)
+	}
+}
+
+func mayDelete(o *object) bool {
+	p := list(o.body, "spec", "managementPolicies")
+	return slices.Contains(p, any("*")) || slices.Contains(p, any("Delete"))
+}
+
+// checkDrop is called before provider-sql drops a database.
+func (w *World) checkDrop(o *object, db *database) {
+	if l := w.lives[o.controller()]; db.foreign && (l == nil || !l.adopted) {
+		w.violate(invariantForeign, "%s, which is somebody else's, was dropped", db.name)
+	}
+	w.checkLoss(o, db)
+}
+
+// checkWipe is called before a directory is wiped.
+func (w *World) checkWipe(o *object, name string, d *directory) {
+	l := w.lives[o.controller()]
+	switch db := w.databases[name]; {
+	case l == nil || l.handled:
+	case !l.adopted && (d.foreign || d.uid != "" && d.uid != l.uid):
+		w.violate(invariantForeign, "the files of %s, which are somebody else's, were wiped", name)
+	case db != nil:
+		w.violate(invariantOrder, "the files of %s were wiped while its database is there", name)
+	case d.content > 0 && !l.waived && !w.backedUp(name, 0, d.content):
+		w.violate(invariantBackup, "the files of %s go without a verified backup", name)
+	}
+}
+
+// checkCreation is called before a response makes something new.
+func (w *World) checkCreation(xr *object, key string, o *object) {
+	l := w.lives[xr.uid()]
+	if l.dropped && !slices.Contains(teardownKeys, key) {
+		w.violate(invariantOrder, "%s of %s comes back while it is being taken away", key, xr.name)
+	}
+	if xr.annotation(annotationAttempt) != "" && !slices.Contains(teardownKeys, key) && !l.handled && key != "guard" && w.leaving(xr) && l.began {
+		w.violate(invariantOrder, "%s of %s begins while it is being taken away", key, xr.name)
+	}
+	switch {
+	case slices.Contains(teardownKeys, key):
+		w.checkTeardown(xr, l, key)
+	case key == "database" && w.everPrepared(xr) && slices.Contains(list(o.body, "spec", "managementPolicies"), any("Create")):
+		w.violate(invariantKept, "the database of %s, which was in service, may be created anew", xr.name)
+	}
+	if o.kind == kindJob {
+		id := key + " " + o.annotation(annotationRun)
+		if l.done[id] && !l.excused[id] {
+			w.violate(invariantOnce, "Job %q of %s has completed, and is run again", id, xr.name)
+		}
+	}
+}
+
+// everPrepared tells whether the ledger knows a database that was in service.
+func (w *World) everPrepared(xr *object) bool {
+	return dig(xr.body, "status", "effects", "tenant-prepare") != nil
+}
+
+// checkTeardown is called before a step of a teardown begins.
+func (w *World) checkTeardown(xr *object, l *life, key string) {
+	if !w.leaving(xr) {
+		w.violate(invariantOrder, "%s of %s begins though nobody asked for a delete, or in its grace period", key, xr.name)
+		return
+	}
+	l.began = true
+	name := databaseOf(xr.name)
+	db := w.databases[name]
+	for _, o := range w.composedBy(xr.uid()) {
+		k := o.key()
+		if k == "guard" || slices.Contains(teardownKeys, k) {
+			continue
+		}
+		if k == "database" && (key == "final-backup" || key == "connections-drain") {
+			continue
+		}
+		w.violate(invariantOrder, "%s of %s begins while %s is there (terminating: %v)", key, xr.name, o.ref, o.deleting())
+	}
+	if key != "final-backup" && key != "connections-drain" && db != nil && !db.foreign && !l.handled && !l.crashed {
+		w.violate(invariantOrder, "%s of %s begins while its database is there", key, xr.name)
+	}
+}
+
+// checkObject looks at an object that has just been applied.
+func (w *World) checkObject(xr, o *object) {
+	if o.kind != kindDatabase {
+		return
+	}
+	db := w.databases[o.annotation(annotationExternal)]
+	l := w.lives[xr.uid()]
+	if db != nil && db.foreign && !l.adopted && (mayDelete(o) || slices.Contains(list(o.body, "spec", "managementPolicies"), any("Update"))) {
+		w.violate(invariantForeign, "provider-sql may write to or drop %s, which is somebody else's", db.name)
+	}
+	if want := databaseOf(xr.name); o.annotation(annotationExternal) != want {
+		w.violate(invariantFrozen, "the Database of %s stands for %s rather than %s", xr.name, o.annotation(annotationExternal), want)
+	}
+}
+
+// checkPublished is called when a database changes hands.
+func (w *World) checkPublished(o *object, db *database) {
+	if l := w.lives[o.controller()]; l != nil && !db.foreign && !l.adopted && db.owner == odooRole && db.preparedFor != l.uid {
+		w.violate(invariantPublished, "database %s is Odoo's before it is %s's own", db.name, l.name)
+	}
+}
+
+// checkEffect is called before an effect does anything.
+func (w *World) checkEffect(o *object, program string, env map[string]string) {
+	l := w.lives[o.controller()]
+	if l == nil {
+		return
+	}
+	if env["TENANT_UID"] != l.uid || env["TENANT_NAME"] != l.name {
+		w.violate(invariantCore, "%s of %s works for %s", program, l.name, env["TENANT_NAME"])
+	}
+	if strings.HasSuffix(program, "backup") && !repositoryBelongs(repositoryOf(env), l.name, l.project) {
+		w.violate(invariantForeign, "%s of %s goes into %s", program, l.name, repositoryOf(env))
+	}
+	if program == "client-provisioned" && !w.served(env["TENANT_DATABASE"]) && !l.handled && !o.deleting() {
+		db := w.databases[env["TENANT_DATABASE"]]
+		w.violate(invariantPublished, "%s is announced before it is served: %+v", l.name, db)
+	}
+}
+
+// jobCompleted remembers a Job that has done what it is for.
+func (w *World) jobCompleted(o *object) {
+	if l := w.lives[o.controller()]; l != nil {
+		l.done[l.id(o)] = true
+	}
+}
+
+// checkDelete is called when nothing refuses to delete a composite resource.
+func (w *World) checkDelete(xr *object) {
+	l := w.lives[xr.uid()]
+	switch {
+	case xr.annotation(annotationAttempt) == policyOrphan:
+		l.orphaned = true
+		// What it leaves behind is nobody's, and certainly not the next one's.
+		if db := w.databases[databaseOf(l.name)]; db != nil {
+			db.foreign = true
+		}
+		for _, version := range versions {
+			if d := w.files[versionNamespace(version)+"/"+databaseOf(l.name)]; d != nil {
+				d.foreign = true
+			}
+		}
+	case l.dropped || l.began:
+	default:
+		l.slipped = true
+		// Before there was a guard there was nothing to lose, and nobody but a
+		// person can take it away.
+		if w.databases[databaseOf(l.name)] != nil && len(w.composedBy(l.uid)) > 1 && !l.handled {
+			w.violate(invariantOrder, "%s can be deleted without order", l.name)
+		}
+	}
+}
+
+// checkPod of a Job or a CronJob.
+func (w *World) checkPod(o *object) {
+	pod := podOf(o)
+	job, _ := dig(o.body, "spec").(map[string]any)
+	if o.kind == kindCronJob {
+		job, _ = dig(o.body, "spec", "jobTemplate", "spec").(map[string]any)
+	}
+	problems := podProblems(pod)
+	for _, field := range []string{"activeDeadlineSeconds", "backoffLimit"} {
+		if job[field] == nil {
+			problems = append(problems, field+" is missing")
+		}
+	}
+	if len(problems) > 0 {
+		w.violate(invariantPod, "%s: %s", o.ref, strings.Join(problems, "; "))
+	}
+	for _, secret := range unreferencedSecrets(pod) {
+		w.violate(invariantSecret, "%s: %s isn't a reference to a Secret", o.ref, secret)
+	}
+}
+
+// podProblems returns what the restricted Pod Security Standard, a ResourceQuota
+// and the design have against a pod.
+func podProblems(pod map[string]any) []string {
+	var out []string
+	want := func(ok bool, problem string) {
+		if !ok {
+			out = append(out, problem)
+		}
+	}
+	want(dig(pod, "automountServiceAccountToken") == false, "has a service account's token")
+	want(isTrue(pod, "securityContext", "runAsNonRoot"), "may run as root")
+	want(text(pod, "securityContext", "seccompProfile", "type") == "RuntimeDefault", "has no seccomp profile")
+	want(!isTrue(pod, "hostNetwork") && !isTrue(pod, "hostPID") && !isTrue(pod, "hostIPC"), "is in a host namespace")
+	for _, v := range list(pod, "volumes") {
+		for kind := range v.(map[string]any) { //nolint:forcetypeassert // A volume is a map.
+			want(slices.Contains([]string{"name", "persistentVolumeClaim", "emptyDir", "secret", "configMap", "projected"}, kind), "has a volume of kind "+kind)
+		}
+	}
+	containers := slices.Concat(list(pod, "initContainers"), list(pod, "containers"))
+	want(len(containers) > 0, "has no container")
+	for _, c := range containers {
+		c, _ := c.(map[string]any) //nolint:errcheck // A container is a map.
+		name := text(c, "name") + " "
+		want(dig(c, "securityContext", "allowPrivilegeEscalation") == false, name+"may escalate its privileges")
+		want(!isTrue(c, "securityContext", "privileged"), name+"is privileged")
+		want(reflect.DeepEqual(list(c, "securityContext", "capabilities", "drop"), []any{"ALL"}), name+"keeps capabilities")
+		for _, kind := range []string{"requests", "limits"} {
+			for _, resource := range []string{"cpu", "memory"} {
+				want(text(c, "resources", kind, resource) != "", name+"has no "+kind+" of "+resource)
+			}
+		}
+	}
+	return out
+}
+
+// unreferencedSecrets returns the names of environment variables that hold what
+// should be taken from a Secret.
+func unreferencedSecrets(pod map[string]any) []string {
+	var out []string
+	for _, c := range slices.Concat(list(pod, "initContainers"), list(pod, "containers")) {
+		c, _ := c.(map[string]any) //nolint:errcheck // A container is a map.
+		for _, e := range list(c, "env") {
+			e, _ := e.(map[string]any) //nolint:errcheck // A variable is a map.
+			name := text(e, "name")
+			for _, word := range []string{"PASSWORD", "SECRET", "TOKEN", "ACCESS_KEY"} {
+				if strings.Contains(name, word) && text(e, "valueFrom", "secretKeyRef", "name") == "" {
+					out = append(out, name)
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,332 @@
+package simulation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// outside is all that tenants have outside of the cluster.
+type outside struct {
+	databases map[string]*database
+	files     map[string]*directory // by namespace/name
+	rooms     map[string]*room      // by alias
+	portal    []notice
+	stream    []notice
+	streamed  map[notice]bool
+	snapshots map[string][]snapshot // by repository
+
+	// written counts all that was ever written, so that no two contents are
+	// alike, and a later one is greater.
+	written int
+}
+
+// A database on the server.
+type database struct {
+	name             string
+	owner            string
+	allowConnections bool
+	template         bool
+	sessions         int
+
+	// foreign databases were there before any tenant, and are somebody's.
+	foreign bool
+
+	// preparedFor is the UID of the tenant that the database has been made the
+	// own of. Until then it shares its template's secrets.
+	preparedFor string
+
+	// initialised databases hold Odoo's tables.
+	initialised bool
+
+	// content tells what customers have written last. Zero is a mere clone.
+	content int
+}
+
+// A directory in a filestore.
+type directory struct {
+	uid     string // of the tenant that cloned it
+	foreign bool
+	content int
+}
+
+// A room for support.
+type room struct {
+	uid string
+}
+
+// A notice of the account portal or the event bus.
+type notice struct{ uid, event string }
+
+// A snapshot in a backup repository.
+type snapshot struct {
+	database string
+	uid      string
+	content  int
+	files    int
+	verified bool
+}
+
+func newOutside() outside {
+	return outside{
+		databases: map[string]*database{},
+		files:     map[string]*directory{},
+		rooms:     map[string]*room{},
+		streamed:  map[notice]bool{},
+		snapshots: map[string][]snapshot{},
+	}
+}
+
+func templateName(edition, version string) string { return edition + "-template-" + version }
+
+// declareTemplate creates a template database, and the object that says so.
+func (w *World) declareTemplate(edition, version string) {
+	object_ := templateName(edition, version)
+	name := object_ + "." + domain
+	if w.databases[name] == nil {
+		w.databases[name] = &database{name: name, owner: odooRole, template: true, initialised: true}
+		w.files[versionNamespace(version)+"/"+name] = &directory{}
+	}
+	r := ref{kindDatabase, nsSystem, object_}
+	if w.objects[r] != nil {
+		return
+	}
+	o := &object{ref: r, body: map[string]any{
+		"apiVersion": apiVersions[kindDatabase], "kind": kindDatabase,
+		"metadata": map[string]any{"annotations": map[string]any{annotationExternal: name}},
+		"spec":     map[string]any{"managementPolicies": []any{"Observe"}, "forProvider": map[string]any{}},
+	}}
+	w.create(o)
+	w.provide(o, providesWell)
+}
+
+// A provision is how a step of provider-sql may come out.
+type provision int
+
+const (
+	providesWell provision = iota
+	// providesInUse: somebody is connected to the template.
+	providesInUse
+	// providesDead: the provider dies right after it has created a database.
+	providesDead
+)
+
+// provide is one reconcile of provider-sql. It tells whether it changed anything.
+func (w *World) provide(o *object, how provision) bool {
+	if w.providerDown {
+		return false
+	}
+	policies := list(o.body, "spec", "managementPolicies")
+	may := func(action string) bool {
+		return slices.Contains(policies, any("*")) || slices.Contains(policies, any(action))
+	}
+	name := o.annotation(annotationExternal)
+	before := clone(o.body)
+	unchanged := func() bool { return equalBodies(before, o.body) }
+
+	if o.deleting() && !may("Delete") {
+		w.unfinalize(o, finalizerManaged)
+		return true
+	}
+
+	db := w.databases[name]
+	onlyObserves := len(policies) == 1 && policies[0] == "Observe"
+	switch {
+	case db == nil && onlyObserves:
+		return w.providerSays(o, unchanged, "observe failed: external resource does not exist")
+
+	case db == nil && o.annotation(annotationPending) != "" && o.annotation(annotationSucceeded) == "" && o.annotation(annotationFailed) == "":
+		return w.providerSays(o, unchanged, "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
+
+	case o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
+		return w.providerSays(o, unchanged, "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
+
+	case o.deleting():
+		if db != nil {
+			if db.sessions > 0 {
+				return w.providerSays(o, unchanged, fmt.Sprintf("cannot drop database: database %q is being accessed by other users (55006)", name))
+			}
+			w.dropDatabase(o, db)
+			return true
+		}
+		// For 30 seconds after a creation it isn't believed that there is none.
+		if at := o.annotation(annotationSucceeded); at != "" && at > w.now().Add(-30e9).Format("2006-01-02T15:04:05Z07:00") {
+			return false
+		}
+		w.unfinalize(o, finalizerManaged)
+		return true
+	}
+
+	changed := w.finalize(o, finalizerManaged)
+	if db == nil {
+		if !may("Create") {
+			// Nothing exists, nothing may be created: an update fails.
+			return w.providerSays(o, unchanged, fmt.Sprintf("cannot alter database: database %q does not exist (3D000)", name))
+		}
+		put(o.body, w.timestamp(), "metadata", "annotations", annotationPending)
+		created, err := w.createDatabase(o, name, how)
+		if err != "" {
+			put(o.body, w.timestamp(), "metadata", "annotations", annotationFailed)
+			setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
+			w.providerSays(o, func() bool { return false }, err)
+			return !equalBodies(before, o.body)
+		}
+		w.databases[name] = created
+		if how == providesDead {
+			w.lives[o.controller()].crashed = true
+			w.changed(o)
+			return true
+		}
+		put(o.body, w.timestamp(), "metadata", "annotations", annotationSucceeded)
+		w.ready(o, "Creating")
+		w.changed(o)
+		return true
+	}
+
+	if may("LateInitialize") {
+		w.lateInitialize(o, db)
+	}
+	w.ready(o, "Available")
+	if w.drifted(o, db) && may("Update") {
+		w.alter(o, db)
+	}
+	if changed || !unchanged() {
+		w.changed(o)
+		return true
+	}
+	return false
+}
+
+// ready says that a database is available, or about to be.
+func (w *World) ready(o *object, reason string) {
+	status := "True"
+	if reason != "Available" {
+		status = "False"
+	}
+	g := dig(o.body, "metadata", "generation")
+	setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": status, "reason": reason})
+	setCondition(o.body, w.timestamp(), map[string]any{"type": "Synced", "status": "True", "reason": "ReconcileSuccess", "observedGeneration": g})
+}
+
+// providerSays why an object is out of sync.
+func (w *World) providerSays(o *object, unchanged func() bool, message string) bool {
+	g := dig(o.body, "metadata", "generation")
+	setCondition(o.body, w.timestamp(), map[string]any{"type": "Synced", "status": "False", "reason": "ReconcileError", "message": message, "observedGeneration": g})
+	if unchanged() {
+		return false
+	}
+	w.changed(o)
+	return true
+}
+
+// createDatabase is CREATE DATABASE.
+func (w *World) createDatabase(o *object, name string, how provision) (*database, string) {
+	db := &database{name: name, owner: providerRole, allowConnections: true}
+	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" {
+		db.owner = owner
+	}
+	if allow, ok := dig(o.body, "spec", "forProvider", "allowConnections").(bool); ok {
+		db.allowConnections = allow
+	}
+	if template := text(o.body, "spec", "forProvider", "template"); template != "" {
+		from := w.databases[template]
+		switch {
+		case from == nil:
+			return nil, fmt.Sprintf("cannot create database: template database %q does not exist (3D000)", template)
+		case how == providesInUse:
+			return nil, fmt.Sprintf("cannot create database: source database %q is being accessed by other users (55006)", template)
+		}
+		db.initialised = from.initialised
+	}
+	w.trace("  provider-sql creates database %s", name)
+	return db, ""
+}
+
+// dropDatabase is DROP DATABASE.
+func (w *World) dropDatabase(o *object, db *database) {
+	w.trace("  provider-sql drops database %s", db.name)
+	w.checkDrop(o, db)
+	delete(w.databases, db.name)
+	w.changed(o)
+}
+
+// lateInitialize fills in what an object leaves open.
+func (w *World) lateInitialize(o *object, db *database) {
+	spec := clone(o.body["spec"])
+	for field, value := range map[string]any{"owner": db.owner, "allowConnections": db.allowConnections, "encoding": "UTF8", "isTemplate": db.template} {
+		if dig(o.body, "spec", "forProvider", field) == nil {
+			put(o.body, value, "spec", "forProvider", field)
+		}
+	}
+	if !equalAny(spec, o.body["spec"]) {
+		w.saved(o, spec)
+	}
+}
+
+// drifted tells whether a database differs from what its object says.
+func (w *World) drifted(o *object, db *database) bool {
+	owner := text(o.body, "spec", "forProvider", "owner")
+	allow, ok := dig(o.body, "spec", "forProvider", "allowConnections").(bool)
+	return (owner != "" && owner != db.owner) || (ok && allow != db.allowConnections)
+}
+
+// alter is ALTER DATABASE.
+func (w *World) alter(o *object, db *database) {
+	if l := w.lives[o.controller()]; db.foreign && (l == nil || !l.adopted) {
+		w.violate(invariantForeign, "%s, which is somebody else's, was altered", db.name)
+	}
+	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" && owner != db.owner {
+		w.trace("  provider-sql gives database %s to %s", db.name, owner)
+		db.owner = owner
+		w.checkPublished(o, db)
+	}
+	if allow, ok := dig(o.body, "spec", "forProvider", "allowConnections").(bool); ok {
+		db.allowConnections = allow
+	}
+}
+
+// served tells whether a database is one that Odoo serves to a tenant's
+// visitors: it is Odoo's own, it takes connections and a route leads to it.
+func (w *World) served(name string) bool {
+	db := w.databases[name]
+	return db != nil && db.owner == odooRole && db.allowConnections && !db.template
+}
+
+// routed tells whether visitors get to Odoo through a tenant's route.
+func (w *World) routed(xr *object) bool {
+	for _, o := range w.composedBy(xr.uid()) {
+		if o.kind != kindRoute || o.deleting() || len(list(o.body, "status", "parents")) == 0 {
+			continue
+		}
+		for _, rule := range list(o.body, "spec", "rules") {
+			if m, ok := rule.(map[string]any); ok && len(list(m, "backendRefs")) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// databaseOf a tenant. Its name is also the directory's.
+func databaseOf(tenant string) string { return tenant + "." + domain }
+
+// repositoryOf a backup, from what its pod is told.
+func repositoryOf(env map[string]string) string { return env["RESTIC_REPOSITORY"] }
+
+// backedUp tells whether a verified snapshot of a tenant's has all that its
+// database and its files hold now.
+func (w *World) backedUp(name string, content, files int) bool {
+	for _, all := range w.snapshots {
+		for _, s := range all {
+			if s.verified && s.database == name && s.content >= content && s.files >= files {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// repositoryBelongs tells whether a repository is the one of a tenant.
+func repositoryBelongs(repository, tenant string, project int) bool {
+	return strings.HasSuffix(repository, fmt.Sprintf("/%s-%d", tenant, project))
+}

@@ -1,0 +1,90 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/crossplane/function-sdk-go/logging"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/plana-pulse/function-planaclient/fn"
+)
+
+var (
+	seeds = flag.Uint64("seeds", 500, "How many histories to play.")
+	first = flag.Uint64("first", 1, "The first history's seed.")
+	tell  = flag.Bool("tell", false, "Tell the whole story of what failed.")
+	most  = flag.Int("most", 3, "How many failures to shrink and print.")
+)
+
+// theFunction is the one under test.
+func theFunction(c *clocktesting.FakePassiveClock) Function {
+	return fn.New(logging.NewNopLogger(), c)
+}
+
+// TestHistories plays histories, and prints those that break an invariant as
+// cases of TestRegressions.
+func TestHistories(t *testing.T) {
+	began := time.Now()
+	results := playAll(theFunction, *first, *seeds)
+	steps := 0
+	byInvariant := map[string][]uint64{}
+	for seed := *first; seed < *first+*seeds; seed++ {
+		r := results[seed]
+		steps += r.Steps
+		if r.Violation != nil {
+			i := string(r.Violation.Invariant)
+			byInvariant[i] = append(byInvariant[i], seed)
+		}
+	}
+	fmt.Printf("%d histories, %d steps, in %s\n", *seeds, steps, time.Since(began).Round(time.Millisecond))
+
+	for _, i := range sorted(byInvariant) {
+		failed := byInvariant[i]
+		t.Errorf("invariant %s was violated by %d of %d histories, such as those of seeds %v", i, len(failed), *seeds, failed[:min(10, len(failed))])
+		for _, seed := range failed[:min(*most, len(failed))] {
+			r := results[seed]
+			actions := Shrink(theFunction, r.Actions, r.Violation)
+			again := Replay(theFunction, actions, nil)
+			if again.Violation == nil {
+				again = r
+			}
+			t.Logf("%s\n\n%s", again.Violation, TestCase(seed, actions, again.Violation))
+			if *tell {
+				Replay(theFunction, actions, func(format string, args ...any) {
+					fmt.Fprintln(os.Stderr, strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
+				})
+			}
+		}
+	}
+}
+
+// playAll histories, as many at a time as there are processors.
+func playAll(f New, from, count uint64) map[uint64]*Result {
+	results := make(map[uint64]*Result, count)
+	var lock sync.Mutex
+	var done sync.WaitGroup
+	next := make(chan uint64)
+	for range runtime.GOMAXPROCS(0) {
+		done.Go(func() {
+			for seed := range next {
+				r := Play(f, seed)
+				lock.Lock()
+				results[seed] = r
+				lock.Unlock()
+			}
+		})
+	}
+	for seed := from; seed < from+count; seed++ {
+		next <- seed
+	}
+	close(next)
+	done.Wait()
+	return results
+}
