@@ -25,6 +25,8 @@ const markKey = "planaclient.tenant"
 type TenantPrepareConfig struct {
 	Tenant
 	Postgres
+
+	Adopted bool `env:"TENANT_ADOPTED" envDefault:"false" doc:"The database was in service before this PLANAClient was: mark it, and change nothing else."`
 }
 
 // Validate returns all that is wrong.
@@ -70,6 +72,9 @@ func (c TenantPrepareConfig) prepare(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	if c.Adopted {
+		return c.adopt(ctx, tx, mark)
+	}
 	if err := c.refuseOthersMark(mark); err != nil {
 		return err
 	}
@@ -77,7 +82,10 @@ func (c TenantPrepareConfig) prepare(ctx context.Context, tx pgx.Tx) error {
 		slog.InfoContext(ctx, "The database is this tenant's already: nothing to do", "database", c.Database)
 		return nil
 	}
-	if err := c.refuseWrongDatabase(ctx, tx); err != nil {
+	if err := c.refuseWrongVersion(ctx, tx); err != nil {
+		return err
+	}
+	if err := c.refuseInService(ctx, tx); err != nil {
 		return err
 	}
 
@@ -94,6 +102,29 @@ func (c TenantPrepareConfig) prepare(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	slog.InfoContext(ctx, "The database is now this tenant's", "database", c.Database, "url", c.url())
+	return nil
+}
+
+// adopt a database that has users, keys and an address already. Nothing but its
+// mark changes: fresh keys would log everybody out, and a new password would
+// lock the owner out.
+func (c TenantPrepareConfig) adopt(ctx context.Context, tx pgx.Tx, mark string) error {
+	// An earlier tenant of the same name is what is taken over here.
+	if name, _, _ := strings.Cut(mark, "/"); mark != "" && name != c.Name {
+		return c.refuseOthersMark(mark)
+	}
+	if err := c.refuseWrongVersion(ctx, tx); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
+		VALUES ($1, $2, 1, now() AT TIME ZONE 'UTC', 1, now() AT TIME ZONE 'UTC')
+		ON CONFLICT (key) DO UPDATE SET value = excluded.value, write_uid = excluded.write_uid, write_date = excluded.write_date`,
+		markKey, c.mark())
+	if err != nil {
+		return fmt.Errorf("cannot mark it: %w", err)
+	}
+	slog.InfoContext(ctx, "The database is adopted: it is marked, and otherwise as it was", "database", c.Database, "before", mark)
 	return nil
 }
 
@@ -128,22 +159,26 @@ func readMark(ctx context.Context, tx pgx.Tx) (string, error) {
 	return mark, nil
 }
 
-// refuseWrongDatabase returns an error for a database that nobody has marked and
-// that still can't be a fresh one of this tenant's.
-func (c TenantPrepareConfig) refuseWrongDatabase(ctx context.Context, tx pgx.Tx) error {
+// refuseWrongVersion returns an error for a database of another Odoo.
+func (c TenantPrepareConfig) refuseWrongVersion(ctx context.Context, tx pgx.Tx) error {
 	var installed string
 	err := tx.QueryRow(ctx, "SELECT coalesce(max(latest_version), '') FROM ir_module_module WHERE name = 'base' AND state = 'installed'").Scan(&installed)
 	if err != nil {
 		return fmt.Errorf("cannot read which Odoo it is of: %w", err)
 	}
 	if !strings.HasPrefix(installed, c.Version+".") {
-		return Hopeless(fmt.Errorf("it is of Odoo %q, but the tenant wants %s: it was cloned from the wrong template", installed, c.Version))
+		return Hopeless(fmt.Errorf("it is of Odoo %q, but the tenant wants %s: it was cloned from the wrong template, or is another one's", installed, c.Version))
 	}
+	return nil
+}
 
-	// The mark is a row that an administrator can delete. Without this, a second
-	// run would then lock the owner out and delete the tenant's mail servers.
+// refuseInService returns an error for a database that nobody has marked and that
+// still can't be a fresh one. The mark is a row that an administrator can delete;
+// without this, a second run would then lock the owner out and delete the
+// tenant's mail servers.
+func (c TenantPrepareConfig) refuseInService(ctx context.Context, tx pgx.Tx) error {
 	var url string
-	err = tx.QueryRow(ctx, "SELECT coalesce(max(value), '') FROM ir_config_parameter WHERE key = 'web.base.url'").Scan(&url)
+	err := tx.QueryRow(ctx, "SELECT coalesce(max(value), '') FROM ir_config_parameter WHERE key = 'web.base.url'").Scan(&url)
 	if err != nil {
 		return fmt.Errorf("cannot read its address: %w", err)
 	}

@@ -331,6 +331,54 @@ func TestTenantPrepareRealDatabase(t *testing.T) {
 	}
 }
 
+func TestTenantPrepareAdopted(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		mark   string
+		want   []string
+		fails  bool
+	}{
+		"Unmarked": {
+			reason: "A database that was in service before there were PLANAClients is marked, and otherwise left as it is.",
+			want:   []string{"+ ir_config_parameter planaclient.tenant"},
+		},
+		"EarlierTenant": {
+			reason: "A database that an earlier PLANAClient of the name has left is taken over.",
+			mark:   "acme/an-earlier-uid",
+			want:   []string{"ir_config_parameter planaclient.tenant value", "ir_config_parameter planaclient.tenant write_date", "ir_config_parameter planaclient.tenant write_uid"},
+		},
+		"AnotherTenant": {
+			reason: "Adopting doesn't make another tenant's database this one's.",
+			mark:   "globex/some-uid",
+			fails:  true,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := servers.Postgres(t)
+			templateOf(t, s, "18")
+			clone(t, s)
+			config := TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s), Adopted: true}
+			config.Version = "18"
+			one[int](t, s, acme.Database, `
+				WITH u AS (UPDATE ir_config_parameter SET value = $1 WHERE key = 'web.base.url')
+				SELECT 1`, config.url())
+			if tc.mark != "" {
+				one[string](t, s, acme.Database, "INSERT INTO ir_config_parameter (key, value) VALUES ($1, $2) RETURNING value", markKey, tc.mark)
+			}
+			before := readRows(t, s, acme.Database)
+
+			err := TenantPrepare(t.Context(), config)
+			if IsHopeless(err) != tc.fails || (err != nil) != tc.fails {
+				t.Errorf("%s\nwant hopeless: %t, got %v", tc.reason, tc.fails, err)
+			}
+			if diff := cmp.Diff(tc.want, changes(before, readRows(t, s, acme.Database))); diff != "" {
+				t.Errorf("%s\nchanges: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
 func TestTenantPrepareRefuses(t *testing.T) {
 	s := servers.Postgres(t)
 	templateOf(t, s, acme.Version)

@@ -101,6 +101,13 @@ func (t *tenancy) ownsDatabase() bool {
 	}
 }
 
+// adopted tells whether the database was there before the tenant, with whatever
+// it holds: a customer's modules and files, not a template's.
+func (t *tenancy) adopted() bool {
+	db := t.observed.database
+	return t.client.Spec.Database.Adopt && available(db) && db.GetAnnotations()[annotationCreateSucceeded] == ""
+}
+
 // lostDatabase tells whether the tenant once had a database, prepared and
 // published, that can't be found. To create another in its place would give a
 // customer an empty workspace, and hide that the real one is gone.

@@ -104,6 +104,7 @@ spec:
         - {name: PGUSER, valueFrom: {secretKeyRef: {name: provider-sql-postgres-creds, key: username}}}
         - {name: PGPASSWORD, valueFrom: {secretKeyRef: {name: provider-sql-postgres-creds, key: password}}}
         - {name: ODOO_ROLE, value: odoo}
+        - {name: TENANT_ADOPTED, value: "false"}
         resources:
           requests: {cpu: 50m, memory: 64Mi}
           limits: {cpu: 500m, memory: 256Mi}

@@ -45,11 +45,11 @@ var plan = []step{
 	// A tenant's files and modules come with its template, or from Odoo itself.
 	{
 		name: "filestore", condition: "FilestoreReady", key: effectFilestoreClone, after: []string{"database"}, take: effect(filestoreClone),
-		applies: fromTemplate, otherwise: "there is no template, and so there are no files to clone",
+		applies: clonesFiles, otherwise: "there is no template with files to clone",
 	},
 	{
 		name: "modules", condition: "ModulesReady", key: effectModuleInstall, after: []string{"database"}, take: effect(moduleInstall),
-		applies: withoutTemplate, otherwise: "the modules come with the template",
+		applies: installsModules, otherwise: "the modules come with the database",
 	},
 
 	// Until it is prepared, a clone shares its template's secrets: nobody may

@@ -1,12 +1,20 @@
 package fn
 
+import (
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
 // tenantPrepare makes a clone this tenant's: fresh secrets, its own address, its
-// owner as admin.
+// owner as admin. One that was adopted is only marked as this tenant's: it has
+// users who know their passwords.
 func tenantPrepare(t *tenancy) jobSpec {
+	adopted := []corev1.EnvVar{{Name: "TENANT_ADOPTED", Value: strconv.FormatBool(t.adopted())}}
 	return jobSpec{
 		key:       effectTenantPrepare,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectTenantPrepare, t.postgresEnv())),
+		pod:       t.pod(t.container(effectTenantPrepare, t.postgresEnv(), adopted)),
 	}
 }

@@ -66,12 +66,17 @@ func (t *tenancy) chooseTemplate() template {
 	return chosen
 }
 
-// fromTemplate tells whether the tenant is, or may yet be, cloned.
-func fromTemplate(t *tenancy) bool {
-	return t.template.database != "" || t.template.undecided.reason != ""
+// clonesFiles tells whether the tenant's files are, or may yet be, its template's.
+func clonesFiles(t *tenancy) bool {
+	return t.cloned() && !t.adopted()
 }
 
-// withoutTemplate tells whether Odoo installs the tenant's modules.
-func withoutTemplate(t *tenancy) bool {
-	return !fromTemplate(t)
+// installsModules tells whether Odoo installs the tenant's modules.
+func installsModules(t *tenancy) bool {
+	return !t.cloned() && !t.adopted()
+}
+
+// cloned tells whether the database is, or may yet be, a clone.
+func (t *tenancy) cloned() bool {
+	return t.template.database != "" || t.template.undecided.reason != ""
 }
