@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 
@@ -26,18 +28,21 @@ import (
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	pkgv1 "github.com/crossplane/crossplane/apis/v2/pkg/v1"
 	pkgv1beta1 "github.com/crossplane/crossplane/apis/v2/pkg/v1beta1"
+	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
 
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
 const deploy = "../../deploy"
 
-// scheme of everything in deploy/. Decoding is strict: a field that isn't known
+// decoder of everything in deploy/ and example/. Decoding is strict: a field that isn't known
 // is one that Kubernetes would drop without a word.
 var decoder = func() runtime.Decoder {
 	s := runtime.NewScheme()
 	utilruntime.Must(clientscheme.AddToScheme(s))
 	utilruntime.Must(pkgv1beta1.AddToScheme(s))
+	utilruntime.Must(protectionv1beta1.AddToScheme(s))
+	utilruntime.Must(gwv1.Install(s))
 	utilruntime.Must(sqlv1alpha1.SchemeBuilder.AddToScheme(s))
 	return serializer.NewCodecFactory(s, serializer.EnableStrict).UniversalDeserializer()
 }()
@@ -97,7 +102,7 @@ func TestKustomization(t *testing.T) {
 			t.Errorf("deploy/ must hold no %s: an installation brings its own", kind)
 		}
 	}
-	for _, kind := range []string{"ClusterRole", "ClusterProviderConfig", "DeploymentRuntimeConfig", "PodDisruptionBudget", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
+	for _, kind := range []string{"ClusterRole", "ClusterProviderConfig", "DeploymentRuntimeConfig", "PodDisruptionBudget", "CronJob", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} {
 		if got[kind] == 0 {
 			t.Errorf("deploy/ has no %s", kind)
 		}
@@ -175,6 +180,43 @@ func TestClusterProviderConfig(t *testing.T) {
 	}
 	if got := config.Spec.SSLMode; got == nil || *got != p.SSLMode {
 		t.Errorf("sslMode: want the Platform's, %s, got %v", p.SSLMode, got)
+	}
+}
+
+func TestBackupRetention(t *testing.T) {
+	p := platform(t)
+	spec := one[*batchv1.CronJob](t, build(t, deploy), "backup-retention").Spec
+	pod := spec.JobTemplate.Spec.Template.Spec
+	if lack := restricted(pod); lack != "" {
+		t.Error(lack)
+	}
+	if diff := cmp.Diff(p.Backup.Window.TimeZone, *spec.TimeZone); diff != "" {
+		t.Errorf("time zone: -want, +got:\n%s", diff)
+	}
+
+	// It works on what the tenants' own Jobs make, so what they are told it must
+	// be told too.
+	c := pod.Containers[0]
+	if diff := cmp.Diff(p.Effects.Image, c.Image); diff != "" {
+		t.Errorf("image: -want, +got:\n%s", diff)
+	}
+	got := map[string]string{}
+	for _, e := range c.Env {
+		got[e.Name] = e.Value
+		if e.ValueFrom != nil {
+			got[e.Name] = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+		}
+	}
+	for name, want := range map[string]string{
+		"BACKUP_REPOSITORY_BASE": p.Backup.Repository,
+		"AWS_DEFAULT_REGION":     p.Backup.Region,
+		"RESTIC_PASSWORD":        p.Backup.RepositorySecret.Name + "/" + p.Backup.RepositorySecret.Key,
+		"AWS_ACCESS_KEY_ID":      p.Backup.StorageSecret + "/access-key",
+		"AWS_SECRET_ACCESS_KEY":  p.Backup.StorageSecret + "/secret-key",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: want the Platform's, %s, got %s", name, want, got[name])
+		}
 	}
 }
 
