@@ -260,13 +260,22 @@ func (b *backup) dump(ctx context.Context) (dumpPart, error) {
 	return part, err
 }
 
+// systemRoots are Debian's certificate authorities. libpq of PostgreSQL 15 has
+// none unless it is told; pgx has these.
+const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
+
 // pgProgram runs one of PostgreSQL's programs on a database.
 func (p Postgres) pgProgram(name, database string, args ...string) program {
-	return program{name: name, args: args, env: []string{
+	env := []string{
 		"PGHOST=" + p.Host, "PGPORT=" + strconv.Itoa(int(p.Port)), "PGUSER=" + p.User, "PGPASSWORD=" + p.Password,
 		"PGSSLMODE=" + p.SSLMode, "PGDATABASE=" + database, "PGAPPNAME=planaclient",
 		fmt.Sprintf("PGCONNECT_TIMEOUT=%d", int(connectTimeout.Seconds())),
-	}}
+	}
+	// Only then: with roots at hand, libpq verifies where it wasn't asked to.
+	if strings.HasPrefix(p.SSLMode, "verify-") {
+		env = append(env, "PGSSLROOTCERT="+systemRoots)
+	}
+	return program{name: name, args: args, env: env}
 }
 
 // readBack the dump from the repository: byte for byte what pg_dump wrote, and a
