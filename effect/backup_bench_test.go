@@ -266,6 +266,7 @@ func machine(b *testing.B) string {
 		time.Now().UTC().Format("2006-01-02"),
 		fmt.Sprintf("%d cores of %s, %s of memory", runtime.NumCPU(), first("/proc/cpuinfo", `model name\s*: (.*)`), mebibytes(memory<<10)),
 		first("/etc/os-release", `PRETTY_NAME="(.*)"`) + ", " + runtime.Version(),
+		"load average when it began: " + first("/proc/loadavg", `(\S+)`),
 		version("pg_dump", "--version"),
 		version("restic", "version"),
 	}
