@@ -252,7 +252,7 @@ func TestHuge(t *testing.T) {
 		many[strings.Repeat("k", 30)+string(rune('A'+i%26))+strings.Repeat("v", i%7)+long[:2*(i%30)]] = strings.Repeat("v", 80)
 	}
 	deep := map[string]any{}
-	for range 4000 {
+	for range 3000 {
 		deep = map[string]any{"d": deep}
 	}
 	cases := map[string]struct {
