@@ -282,6 +282,30 @@ func TestBackupTwiceAtOnce(t *testing.T) {
 	sound(t, v.repository(t, "acme-023"))
 }
 
+// A run that is killed between the two files of a new repository leaves a key that
+// fits nothing, and that restic would try first.
+func TestBackupHalfMadeRepository(t *testing.T) {
+	v := newVault(t)
+	repo := v.repository(t, "acme-023")
+	for range 3 {
+		if err := repo.initialise(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := repo.files.remove(t.Context(), "config"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustRun(t, "backup", v.environ(acme, nil))
+	sound(t, repo)
+
+	if err := repo.files.remove(t.Context(), "config"); err != nil {
+		t.Fatal(err)
+	}
+	if code, log := runChild(t, "backup", v.environ(acme, nil)); code != ExitFailed || !strings.Contains(log, "has lost its config") {
+		t.Errorf("a repository that holds backups is made anew: %d\n%s", code, log)
+	}
+}
+
 // sound fails the test unless a repository is, and every complete run's dump is
 // the one that its receipt tells of.
 func sound(t *testing.T, repo *repository) {
