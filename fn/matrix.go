@@ -8,11 +8,12 @@ import (
 
 // matrixRoomCreate makes the tenant's support room.
 func matrixRoomCreate(t *tenancy) jobSpec {
+	invite := []corev1.EnvVar{{Name: "MATRIX_INVITE", Value: strings.Join(t.platform.Matrix.Invite, ",")}}
 	return jobSpec{
 		key:       effectMatrixRoomCreate,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectMatrixRoomCreate, t.matrixEnv())),
+		pod:       t.pod(t.container(effectMatrixRoomCreate, t.matrixEnv(), invite)),
 	}
 }
 
@@ -24,6 +25,5 @@ func (t *tenancy) matrixEnv() []corev1.EnvVar {
 		{Name: "MATRIX_SERVER_NAME", Value: m.ServerName},
 		secretEnv("MATRIX_ACCESS_TOKEN", m.TokenSecret),
 		{Name: "MATRIX_ROOM", Value: t.supportRoom()},
-		{Name: "MATRIX_INVITE", Value: strings.Join(m.Invite, ",")},
 	}
 }
