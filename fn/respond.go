@@ -233,6 +233,11 @@ func (t *tenancy) condition(typ string) xpv1.Condition {
 	return t.client.Status.GetCondition(xpv1.ConditionType(typ))
 }
 
+// knows tells whether the PLANAClient has a condition at all.
+func (t *tenancy) knows(typ string) bool {
+	return t.condition(typ).Reason != ""
+}
+
 // accept says that the spec and the Platform can be used.
 func (t *tenancy) accept(rsp *fnv1.RunFunctionResponse) {
 	c := response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)

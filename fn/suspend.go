@@ -24,7 +24,7 @@ func suspend(t *tenancy, p *progress) {
 	switch {
 	case !t.client.Spec.Suspended:
 		// Only a tenant that ever was suspended has something to say of it.
-		if t.condition(conditionSuspended).Status != "" {
+		if t.knows(conditionSuspended) {
 			p.say(conditionSuspended, waits(reasonInService, "the tenant is in service"))
 		}
 
