@@ -97,11 +97,18 @@ func TestConnectionsDrainWaits(t *testing.T) {
 
 	t.Run("ClosedMeanwhile", func(t *testing.T) {
 		acmes, _ := occupy(t, s, 3)
-		time.AfterFunc(300*time.Millisecond, func() {
-			s.Exec(t, servers.PostgresAdmin, "postgres", "ALTER DATABASE "+quote(acme.Database)+" ALLOW_CONNECTIONS false")
-		})
+		admin := s.Connect(t, servers.PostgresAdmin, "postgres")
+		closed := make(chan error)
+		go func() {
+			time.Sleep(300 * time.Millisecond)
+			_, err := admin.Exec(context.Background(), "ALTER DATABASE "+quote(acme.Database)+" ALLOW_CONNECTIONS false")
+			closed <- err
+		}()
 		if err := ConnectionsDrain(t.Context(), drainConfig(s)); err != nil {
 			t.Error(err)
+		}
+		if err := <-closed; err != nil {
+			t.Fatal(err)
 		}
 		if got := alive(t, acmes); got != 0 {
 			t.Errorf("%d sessions are left", got)

@@ -366,8 +366,9 @@ func (cl *cloner) copyFile(ctx context.Context, name string, want fs.FileInfo) e
 			return err
 		}
 		// In pieces, so that a stop doesn't wait for the largest of files; each
-		// piece is the kernel's to copy.
-		const piece = 16 << 20
+		// piece is the kernel's to copy. One byte more than the file has finds its
+		// end at once.
+		piece := min(16<<20, want.Size()+1)
 		for {
 			n, err := io.CopyN(f, source, piece)
 			cl.bytes += n
