@@ -49,7 +49,7 @@ func (c BackupConfig) Validate() error {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %w", err))
 	} else {
-		errs = append(errs, c.Storage.validate(at))
+		errs = append(errs, c.validate(at))
 		// The one thing that keeps a tenant out of another's repository.
 		name, project := c.Name, strings.TrimLeft(strings.TrimPrefix(at.name(), c.Name+"-"), "0")
 		if !strings.HasPrefix(at.name(), name+"-") || project != strconv.Itoa(c.ProjectID) {
@@ -101,7 +101,7 @@ func (c BackupConfig) backUp(ctx context.Context, kind string) error {
 	if err != nil {
 		return err
 	}
-	defer disconnect(conn)
+	defer disconnect(ctx, conn)
 
 	// Held by the session for as long as the backup takes. It keeps two first
 	// backups from creating the repository at the same time.
@@ -146,6 +146,7 @@ func isClosed(err error) bool {
 // A backup is one run.
 type backup struct {
 	BackupConfig
+
 	kind string
 	run  string
 	repo *repository

@@ -161,7 +161,7 @@ func measure(b *testing.B, binary, name string, environ map[string]string) measu
 	b.Helper()
 	temporary := b.TempDir()
 	var log bytes.Buffer
-	cmd := exec.Command(binary, "effect", name)
+	cmd := exec.CommandContext(b.Context(), binary, "effect", name)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + temporary}
 	for key, value := range environ {
 		cmd.Env = append(cmd.Env, key+"="+value)
@@ -201,7 +201,7 @@ func children(pid int) []int {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, list := range lists {
 		text, _ := os.ReadFile(list)
-		for _, word := range strings.Fields(string(text)) {
+		for word := range strings.FieldsSeq(string(text)) {
 			if child, err := strconv.Atoi(word); err == nil {
 				pids = append(pids, child)
 			}
@@ -254,7 +254,7 @@ func machine(b *testing.B) string {
 		return "unknown"
 	}
 	version := func(program string, args ...string) string {
-		out, err := exec.Command(program, args...).Output()
+		out, err := exec.CommandContext(b.Context(), program, args...).Output()
 		if err != nil {
 			b.Fatalf("%s: %v", program, err)
 		}

@@ -22,7 +22,7 @@ func (c BackupRetentionConfig) Validate() error {
 	if err != nil {
 		return fmt.Errorf("BACKUP_REPOSITORY_BASE: %w", err)
 	}
-	return c.Storage.validate(base)
+	return c.validate(base)
 }
 
 // BackupRetention removes expired backups from all repositories under one

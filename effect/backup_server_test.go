@@ -141,7 +141,7 @@ func (v *vault) addFiles(t *testing.T, name string, n int) {
 func content(t testing.TB, pg *servers.PostgresServer, database string) map[string]string {
 	t.Helper()
 	conn := pg.Connect(t, servers.PostgresSuperuser, database)
-	defer conn.Close(context.Background()) //nolint:errcheck // Only read from.
+	defer conn.Close(context.Background())
 	rows, err := conn.Query(t.Context(), `
 		SELECT c.relname, pg_get_userbyid(c.relowner) || ' ' || c.relkind::text FROM pg_class c
 		WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S') ORDER BY 1`)
@@ -369,6 +369,7 @@ func TestBackupKilled(t *testing.T) {
 		Before: func(_ *testing.T, attempt int) { before = complete(attempt) },
 		Killed: func(_ *testing.T, attempt int) { before = complete(attempt) },
 		After: func(t *testing.T, attempt int) {
+			t.Helper()
 			if after := complete(attempt); after != before+1 {
 				t.Errorf("there were %d complete runs, and one more made %d", before, after)
 			}
@@ -383,12 +384,12 @@ func TestBackupKilled(t *testing.T) {
 // is the program itself.
 func instead(t *testing.T, program, script string) {
 	t.Helper()
-	real, err := exec.LookPath(program)
+	path, err := exec.LookPath(program)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\nREAL="+real+"\n"+script+"\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\nREAL="+path+"\n"+script+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
@@ -751,10 +752,14 @@ func aged(t *testing.T, repo *repository, id, uid, kind string, days int, parts 
 func TestBackupRetention(t *testing.T) {
 	for name, at := range map[string]func(*testing.T) (base string, environ map[string]string){
 		"S3": func(t *testing.T) (string, map[string]string) {
+			t.Helper()
 			s3 := servers.S3(t)
 			return s3.Repository("tenants"), s3.Environ()
 		},
-		"Folder": func(t *testing.T) (string, map[string]string) { return t.TempDir(), map[string]string{} },
+		"Folder": func(t *testing.T) (string, map[string]string) {
+			t.Helper()
+			return t.TempDir(), map[string]string{}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			base, environ := at(t)
@@ -825,13 +830,13 @@ func TestBackupRetention(t *testing.T) {
 // left leaves the lock of a restic that was killed.
 func left(t *testing.T, repo *repository) {
 	t.Helper()
-	cmd := exec.Command("restic", "backup", "--no-cache", "--stdin")
-	cmd.Env = append(repo.env, "PATH="+os.Getenv("PATH"))
+	cmd := exec.CommandContext(t.Context(), "restic", "backup", "--no-cache", "--stdin")
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, repo.env...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close() //nolint:errcheck // Nobody reads any more.
+	defer in.Close()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -1002,8 +1007,12 @@ func TestRestoreKilled(t *testing.T) {
 	Kills{
 		Effect:  "restore",
 		Environ: func(int) map[string]string { return v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}) },
-		Before:  func(t *testing.T, _ int) { v.lose(t, acme.Database) },
+		Before: func(t *testing.T, _ int) {
+			t.Helper()
+			v.lose(t, acme.Database)
+		},
 		After: func(t *testing.T, _ int) {
+			t.Helper()
 			if diff := cmp.Diff(rows, content(t, v.pg, acme.Database)); diff != "" {
 				t.Errorf("the restored database: -want, +got:\n%s", diff)
 			}

@@ -53,7 +53,7 @@ func TestManifests(t *testing.T) {
 			want: map[string]string{
 				"RESTIC_REPOSITORY": platform.Backup.Repository + "/acme-23",
 				"PGHOST":            platform.Postgres.Host,
-				"PGSSLMODE":         string(platform.Postgres.SSLMode),
+				"PGSSLMODE":         platform.Postgres.SSLMode,
 				"ODOO_ROLE":         platform.Postgres.OdooRole,
 			},
 		},
@@ -122,8 +122,8 @@ func restricted(t *testing.T, pod corev1.PodSpec) {
 	}
 	for _, c := range pod.Containers {
 		want := &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false),
-			ReadOnlyRootFilesystem:   ptr.To(true),
+			AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem:   new(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		}
 		if diff := cmp.Diff(want, c.SecurityContext); diff != "" {

@@ -67,14 +67,14 @@ func says(err error, what string) bool {
 
 // run the program to its end, or until the context is done.
 func (p program) run(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, p.name, p.args...)
+	cmd := exec.CommandContext(ctx, p.name, p.args...) //nolint:gosec // No shell: an argument is an argument, whatever is in it.
 	cmd.Dir = p.dir
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, p.env...)
 	cmd.Stdout = p.stdout
 	if p.stdin != nil {
 		cmd.Stdin = p.stdin
 	}
-	stderr := &stderrLog{ctx: ctx, program: p.name}
+	stderr := &stderrLog{log: func(line string) { slog.InfoContext(ctx, "A program says", "program", p.name, "says", line) }}
 	cmd.Stderr = stderr
 
 	// SIGINT lets restic remove its lock, and makes pg_dump cancel its query.
@@ -174,10 +174,9 @@ func (u *untilClosed) Write(b []byte) (int, error) {
 // stderrLog logs what a program says, line by line, and remembers the end of it
 // for the error.
 type stderrLog struct {
-	ctx     context.Context
-	program string
-	line    []byte
-	last    []string
+	log  func(line string)
+	line []byte
+	last []string
 }
 
 func (l *stderrLog) Write(b []byte) (int, error) {
@@ -207,7 +206,7 @@ func (l *stderrLog) say(line string) {
 	if line == "" {
 		return
 	}
-	slog.InfoContext(l.ctx, "A program says", "program", l.program, "says", line)
+	l.log(line)
 	const remembered = 6
 	l.last = append(l.last, line)
 	if len(l.last) > remembered {

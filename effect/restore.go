@@ -37,7 +37,7 @@ func (c RestoreConfig) Validate() error {
 	if err != nil {
 		errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %w", err))
 	} else {
-		errs = append(errs, c.Storage.validate(at))
+		errs = append(errs, c.validate(at))
 	}
 	if !plainWord.MatchString(c.Run) {
 		errs = append(errs, fmt.Errorf("RESTORE_RUN: %q must be latest, or a run as a backup's log names it, such as 20261121T020000Z-abcdef", c.Run))
@@ -97,7 +97,7 @@ func Restore(ctx context.Context, c RestoreConfig) error {
 	if err != nil {
 		return err
 	}
-	defer disconnect(conn)
+	defer disconnect(ctx, conn)
 	// Held until the end, so that a second restore to this name finds the first
 	// one's work and not half of it.
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockOf("restore "+c.As)); err != nil {
@@ -115,11 +115,12 @@ func Restore(ctx context.Context, c RestoreConfig) error {
 func lockOf(name string) int64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, name) // It never fails.
-	return int64(h.Sum64())
+	return int64(h.Sum64())        //nolint:gosec // Any number will do, as long as it is the same one.
 }
 
 type restore struct {
 	RestoreConfig
+
 	repo *repository
 	conn *pgx.Conn
 	root *os.Root
@@ -147,7 +148,7 @@ func (r *restore) restore(ctx context.Context) error {
 		return Hopeless(fmt.Errorf("database %q exists, and nothing is ever restored over an existing one: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, r.As))
 	default:
 		if _, err := r.root.Lstat(r.As); !errors.Is(err, fs.ErrNotExist) {
-			return Hopeless(fmt.Errorf("filestore directory %s exists, and nothing is ever restored over an existing one: rename it, or choose another RESTORE_AS", filepath.Join(r.Filestore.Root, r.As)))
+			return Hopeless(fmt.Errorf("filestore directory %s exists, and nothing is ever restored over an existing one: rename it, or choose another RESTORE_AS", filepath.Join(r.Root, r.As)))
 		}
 	}
 
@@ -312,7 +313,7 @@ func (r *restore) files(ctx context.Context, source receipt) error {
 	_, targetErr := r.root.Lstat(r.As)
 	_, restoredErr := r.root.Lstat(restored)
 	if targetErr == nil && restoredErr == nil {
-		return Hopeless(fmt.Errorf("directory %s appeared while the database was being restored: move it away", filepath.Join(r.Filestore.Root, r.As)))
+		return Hopeless(fmt.Errorf("directory %s appeared while the database was being restored: move it away", filepath.Join(r.Root, r.As)))
 	}
 	if targetErr == nil {
 		// An earlier run renamed it: it wasn't there before there was a database.
@@ -329,7 +330,7 @@ func (r *restore) files(ctx context.Context, source receipt) error {
 		return err
 	}
 	if err := r.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
-		unpack := r.repo.restic("restore", source.Filestore.Snapshot, "--quiet", "--verify", "--target", filepath.Join(r.Filestore.Root, work))
+		unpack := r.repo.restic("restore", source.Filestore.Snapshot, "--quiet", "--verify", "--target", filepath.Join(r.Root, work))
 		unpack.stdout = io.Discard
 		return r.repo.explain(unpack.run(ctx))
 	}); err != nil {
