@@ -90,7 +90,7 @@ func (t *tenancy) ownsDatabase() bool {
 	switch {
 	case db == nil:
 		return false
-	case db.GetAnnotations()[annotationCreateSucceeded] != "":
+	case t.createdDatabase():
 		return true
 	// Proven before. An annotation that somebody takes off doesn't turn a
 	// customer's database into a stranger's.
@@ -105,7 +105,22 @@ func (t *tenancy) ownsDatabase() bool {
 // it holds: a customer's modules and files, not a template's.
 func (t *tenancy) adopted() bool {
 	db := t.observed.database
-	return t.client.Spec.Database.Adopt && available(db) && db.GetAnnotations()[annotationCreateSucceeded] == ""
+	return t.client.Spec.Database.Adopt && available(db) && !t.createdDatabase()
+}
+
+// clockSkew is how far the clocks of two API servers may be apart.
+const clockSkew = 5 * time.Second
+
+// createdDatabase tells whether provider-sql created the database for this
+// tenant. An object that is older than the tenant was left behind by another one
+// of its name, with --cascade=orphan: what was created for that one isn't ours.
+func (t *tenancy) createdDatabase() bool {
+	db := t.observed.database
+	if db == nil || db.GetAnnotations()[annotationCreateSucceeded] == "" {
+		return false
+	}
+	since := db.GetCreationTimestamp()
+	return since.IsZero() || !since.Add(clockSkew).Before(t.client.GetCreationTimestamp().Time)
 }
 
 // lostDatabase tells whether the tenant once had a database, prepared and

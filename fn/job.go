@@ -91,11 +91,28 @@ func run(t *tenancy, s jobSpec) (composed, outcome) {
 		return t.kept(s.key), t.jobOutcome(job, s)
 
 	default:
-		if o := t.room(s); !o.ok() {
-			return composed{}, o
+		vacated, room := t.vacated(s), t.room(s)
+		if !vacated.ok() {
+			return composed{}, vacated
+		}
+		if !room.ok() {
+			return composed{}, room
 		}
 		return composed{object: t.job(s)}, settling(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.key))
 	}
+}
+
+// unrecorded returns a Job that has completed for as long as the status doesn't
+// say so: composed resources are deleted before a status is written.
+func (t *tenancy) unrecorded(key string) composed {
+	job := t.observed.jobs[key]
+	if job == nil || t.remembered(key, runOf(job)) {
+		return composed{}
+	}
+	if _, completed := completedAt(job); !completed {
+		return composed{}
+	}
+	return t.kept(key)
 }
 
 // runOf a Job.

@@ -34,6 +34,9 @@ type observed struct {
 	quota      *corev1.ResourceQuota
 	quotaKnown bool
 
+	// left is what there is of the tenant in the cluster, composed or not.
+	left left
+
 	// wire holds all composed ones as they came.
 	wire map[string]*structpb.Struct
 }
@@ -57,15 +60,15 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 		var err error
 		switch key {
 		case keyGuard:
-			o.guard, err = decoded[protectionv1beta1.ClusterUsage](s)
+			o.guard, err = decoded[protectionv1beta1.ClusterUsage](s, partStatus)
 		case keyDatabase:
-			o.database, err = decoded[sqlv1alpha1.Database](s)
+			o.database, err = decoded[sqlv1alpha1.Database](s, partSpec, partStatus)
 		case keyRoute:
-			o.route, err = decoded[gwv1.HTTPRoute](s)
+			o.route, err = decoded[gwv1.HTTPRoute](s, partStatus)
 		case keyBackup:
-			o.backup, err = decoded[batchv1.CronJob](s)
+			o.backup, err = decoded[batchv1.CronJob](s, partStatus)
 		default:
-			o.jobs[key], err = decoded[batchv1.Job](s)
+			o.jobs[key], err = decoded[batchv1.Job](s, partStatus)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the observed composed resource %q: %w", key, err)
@@ -76,7 +79,10 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 	if o.template, o.templateKnown, err = required[sqlv1alpha1.Database](req, requirementTemplate); err != nil {
 		return nil, err
 	}
-	o.quota, o.quotaKnown, err = required[corev1.ResourceQuota](req, requirementQuota)
+	if o.quota, o.quotaKnown, err = required[corev1.ResourceQuota](req, requirementQuota); err != nil {
+		return nil, err
+	}
+	o.left, err = whatIsLeft(req)
 	return o, err
 }
 
@@ -84,7 +90,7 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 func required[T any](req *fnv1.RunFunctionRequest, name string) (*T, bool, error) {
 	found, looked := req.GetRequiredResources()[name]
 	if items := found.GetItems(); len(items) > 0 && items[0].GetResource() != nil {
-		r, err := decoded[T](items[0].GetResource())
+		r, err := decoded[T](items[0].GetResource(), partSpec, partStatus)
 		if err != nil {
 			return nil, true, fmt.Errorf("cannot read the required resource %q: %w", name, err)
 		}

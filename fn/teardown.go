@@ -94,7 +94,7 @@ func stay(t *tenancy, p *progress) {
 	case t.deletionPolicy() != "":
 		p.say(conditionDeprovisioned, waits(reasonProtected, "a delete has been asked for, and spec.deletionProtection forbids it. To forget it: kubectl annotate planaclient %s %s-",
 			t.client.GetName(), annotationDeletionAttempt))
-	case t.condition(conditionDeprovisioned).Status != "":
+	case t.knows(conditionDeprovisioned):
 		p.say(conditionDeprovisioned, waits(reasonInService, "no delete has been asked for"))
 	}
 }
@@ -227,8 +227,8 @@ func grace(t *tenancy) (composed, outcome) {
 	return composed{}, arrived(reasonCompleted, "the grace period is over")
 }
 
-// withdraw waits until all that works for or on the tenant is seen gone. It is
-// gone because no step of the teardown composes it.
+// withdraw waits until all that works for or on the tenant is seen gone. It goes
+// because no step of the teardown composes it.
 func withdraw(t *tenancy) (composed, outcome) {
 	for _, key := range composedKeys {
 		if key == keyGuard || key == keyDatabase || isTeardownEffect(key) {
@@ -237,6 +237,12 @@ func withdraw(t *tenancy) (composed, outcome) {
 		if t.observed.exists(key) {
 			return composed{}, settling(reasonWithdrawing, "%s is being taken away", key)
 		}
+	}
+	switch working, known := t.stillWorking(); {
+	case !known:
+		return composed{}, settling(reasonWithdrawing, "it isn't known yet whether anything still works on the tenant")
+	case len(working) > 0:
+		return composed{}, settling(reasonWithdrawing, "Job %s/%s is being stopped", working[0].GetNamespace(), working[0].GetName())
 	}
 	return composed{}, arrived(reasonCompleted, "nothing works on the tenant any more")
 }
@@ -337,6 +343,9 @@ func dropDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
 	switch {
 	case db == nil:
+		if going, why := t.databaseGoing(); going {
+			return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, why)
+		}
 		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)
 	case !t.mayDrop():
 		t.callAgain(soon)

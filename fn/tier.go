@@ -17,7 +17,7 @@ func changeTier(t *tenancy) (composed, outcome) {
 	case from != to && t.suspending():
 		return composed{}, waits(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to)
 	case from == to:
-		return composed{}, arrived(reasonAvailable, "tier %s is in service", to)
+		return t.unrecorded(effectTierModules), arrived(reasonAvailable, "tier %s is in service", to)
 	}
 	c, o := run(t, t.tierModules(from, to))
 	if o.ok() {

@@ -1,0 +1,113 @@
+package fn
+
+import (
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/utils/ptr"
+
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+)
+
+// What a response leaves out, Crossplane doesn't refer to any more, and so it
+// isn't observed any more, however long it takes to go: a Job until its pod has
+// stopped, a Database until nobody is connected to it. To see something gone, it
+// has to be required.
+const (
+	// requirementDatabase is the tenant's own Database object.
+	requirementDatabase = "database"
+
+	// requirementJobs are all Jobs that work for the tenant, nightly ones too.
+	requirementJobs = "jobs"
+)
+
+// databaseGoing tells whether the Database object, which isn't composed any
+// more, is still there or may still be there, and why.
+func (t *tenancy) databaseGoing() (bool, string) {
+	t.require(requirementDatabase, &fnv1.ResourceSelector{
+		ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
+		Kind:       sqlv1alpha1.DatabaseKind,
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.client.GetName()},
+		Namespace:  ptr.To(t.platform.Postgres.Namespace),
+	})
+	switch db := t.observed.left.database; {
+	case !t.observed.left.databaseKnown:
+		return true, "it isn't known yet whether it is gone"
+	// One that nobody is deleting is somebody else's, and none of ours to wait for.
+	case db != nil && db.GetDeletionTimestamp() != nil:
+		return true, whyUnsynced(db)
+	default:
+		return false, ""
+	}
+}
+
+// stillWorking returns the Jobs that work for the tenant and aren't part of its
+// teardown. Until it is known whether there are any, known is false.
+func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
+	for _, job := range t.allJobs() {
+		over := jobCondition(&job, batchv1.JobFailed) != nil
+		if _, completed := completedAt(&job); !over && !completed && !isTeardownEffect(job.GetAnnotations()[annotationResourceName]) {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, t.observed.left.jobsKnown
+}
+
+// vacated tells whether the name of a Job is free for a new one. A Job that is
+// still going can't be changed, only outlived.
+func (t *tenancy) vacated(s jobSpec) outcome {
+	for _, job := range t.allJobs() {
+		if job.GetNamespace() == s.namespace && job.GetName() == t.jobName(s.key) && job.GetDeletionTimestamp() != nil {
+			return settling(reasonCreating, "Job %s/%s of an earlier run is being taken away", s.namespace, job.GetName())
+		}
+	}
+	if !t.observed.left.jobsKnown {
+		return waits(reasonWaiting, "it isn't known yet whether an earlier run of it is gone")
+	}
+	return outcome{state: done}
+}
+
+// allJobs that the tenant has, composed or not.
+func (t *tenancy) allJobs() []batchv1.Job {
+	t.require(requirementJobs, &fnv1.ResourceSelector{
+		ApiVersion: batchv1.SchemeGroupVersion.String(),
+		Kind:       "Job",
+		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{
+			Labels: map[string]string{labelTenant: t.client.Spec.Subdomain},
+		}},
+	})
+	return t.observed.left.jobs
+}
+
+// annotationResourceName is where Crossplane writes a composed resource's key.
+const annotationResourceName = "crossplane.io/composition-resource-name"
+
+// A left is what is left of the tenant in the cluster, observed as composed or
+// not. It is known once it has been looked for.
+type left struct {
+	database      *sqlv1alpha1.Database
+	databaseKnown bool
+
+	jobs      []batchv1.Job
+	jobsKnown bool
+}
+
+func whatIsLeft(req *fnv1.RunFunctionRequest) (left, error) {
+	var l left
+	var err error
+	if l.database, l.databaseKnown, err = required[sqlv1alpha1.Database](req, requirementDatabase); err != nil {
+		return l, err
+	}
+
+	found, looked := req.GetRequiredResources()[requirementJobs]
+	l.jobsKnown = looked
+	for _, item := range found.GetItems() {
+		job, err := decoded[batchv1.Job](item.GetResource(), partStatus)
+		if err != nil {
+			return l, fmt.Errorf("cannot read the required resource %q: %w", requirementJobs, err)
+		}
+		l.jobs = append(l.jobs, *job)
+	}
+	return l, nil
+}
