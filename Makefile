@@ -3,7 +3,7 @@
 
 .PHONY: help
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-17s %s\n", $$1, $$2 }'
 
 .PHONY: build
 build: ## Build the function into _output/.
@@ -12,6 +12,31 @@ build: ## Build the function into _output/.
 .PHONY: render
 render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQUIRED=, COMPOSITION=).
 	@hack/render
+
+# Without cgo the builds of tools, function and tests share one cache, and no C
+# compiler is asked for.
+.PHONY: test
+test: export CGO_ENABLED := 0
+test: ## Test everything that needs no server: units, manifests, goldens, generated files.
+	@go test ./...
+	@cd test/deploy && go test ./...
+	@hack/tool crossplane >/dev/null && hack/tool crossplane-cli >/dev/null
+	@cd test/render && go test -count=1 ./...
+	@hack/generate --check
+
+.PHONY: golden
+golden: export CGO_ENABLED := 0
+golden: ## Rewrite what test/render/testdata wants to what is rendered now: read the diff before you commit it.
+	@cd test/render && go test -count=1 -run='^TestLifecycle$$' . -update
+	@cd test/render && go test -count=1 -run='^TestGolden$$' . -update
+
+.PHONY: lint
+lint: ## Lint the Go code of every module here.
+	@hack/lint
+
+.PHONY: package
+package: ## Build both packages into _output/ (with VERSION=, GOARCH=, REGISTRY=).
+	@hack/package
 
 .PHONY: generate
 generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference pages from the API types.
