@@ -8,11 +8,16 @@ package fn
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/utils/clock"
+
+	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
 // Function composes tenants.
@@ -21,6 +26,17 @@ type Function struct {
 
 	log   logging.Logger
 	clock clock.PassiveClock
+
+	// platform is the one that was read last. All tenants of a Composition share
+	// one, and to read and validate it is most of what a small request costs.
+	platform atomic.Pointer[readPlatform]
+}
+
+// A readPlatform is what a pipeline step's input reads as.
+type readPlatform struct {
+	input    *structpb.Struct
+	platform *v1beta1.Platform
+	err      error
 }
 
 // New returns a Function that logs to the supplied logger, and takes the time
@@ -38,10 +54,17 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	}
 	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", nameOf(req))
 
-	t, err := read(req, f.clock.Now())
+	platform, err := f.readPlatform(req.GetInput())
+	if err != nil {
+		log.Info("Refused a Platform", "error", err)
+		refuse(req, rsp, reasonInvalidPlatform, err)
+		return rsp, nil
+	}
+
+	t, err := read(req, platform, f.clock.Now())
 	if err != nil {
 		log.Info("Refused a request", "error", err)
-		refuse(req, rsp, err)
+		refuse(req, rsp, reasonFor(err), err)
 		return rsp, nil
 	}
 
@@ -54,6 +77,18 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 
 	log.Debug("Composed a tenant", "finished", p.finished, "composed", len(p.composed))
 	return rsp, nil
+}
+
+// readPlatform reads a Platform, unless it is the one that was read last. Nobody
+// may change what it returns.
+func (f *Function) readPlatform(input *structpb.Struct) (*v1beta1.Platform, error) {
+	last := f.platform.Load()
+	if last == nil || !proto.Equal(last.input, input) {
+		p, err := v1beta1.Parse(input)
+		last = &readPlatform{input: input, platform: p, err: err}
+		f.platform.Store(last)
+	}
+	return last.platform, last.err
 }
 
 // pursue what is asked for: that the tenant exists, or that it goes.

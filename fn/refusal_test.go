@@ -98,7 +98,7 @@ func TestRefusedInService(t *testing.T) {
 		},
 		"BadObserved": {
 			reason: "From what can't be read, nothing may be concluded.",
-			change: func(w *world) { w.composed["guard"]["spec"] = "garbage" },
+			change: func(w *world) { w.composed["guard"]["status"] = "garbage" },
 			says:   isFalse("Accepted", "InvalidObserved", `"guard"`),
 		},
 		"UnreadableSpec": {

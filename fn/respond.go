@@ -250,17 +250,10 @@ func (t *tenancy) accept(rsp *fnv1.RunFunctionResponse) {
 
 // refuse a request that asks for what can't be had. A tenant that has something
 // keeps all of it, just as it is; one that has nothing gets nothing.
-func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, err error) {
-	reason := reasonInvalidObserved
-	if invalid := (*invalidError)(nil); errors.As(err, &invalid) {
-		reason = invalid.reason
-	}
+func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, reason string, err error) {
 	before := &v1alpha1.PLANAClient{}
-	status := req.GetObserved().GetComposite().GetResource().GetFields()["status"].GetStructValue()
-	if s := (&structpb.Struct{Fields: map[string]*structpb.Value{"status": structpb.NewStructValue(status)}}); status != nil {
-		// What can't be read has no conditions to compare with.
-		_ = decode(s, before)
-	}
+	// What can't be read has no conditions to compare with.
+	_ = decode(req.GetObserved().GetComposite().GetResource(), before, partStatus)
 	response.ConditionFalse(rsp, conditionAccepted, reason).WithMessage(err.Error())
 
 	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)

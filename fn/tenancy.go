@@ -69,33 +69,32 @@ func (t *tenancy) callAgain(after time.Duration) {
 	}
 }
 
-// An invalidError is a request that asks for what can't be had.
-type invalidError struct {
-	reason string
-	err    error
+// An invalidSpecError is a PLANAClient that asks for what can't be had.
+type invalidSpecError struct{ error }
+
+func (e *invalidSpecError) Unwrap() error { return e.error }
+
+// reasonFor an error of read.
+func reasonFor(err error) string {
+	if invalid := (*invalidSpecError)(nil); errors.As(err, &invalid) {
+		return reasonInvalidSpec
+	}
+	return reasonInvalidObserved
 }
 
-func (e *invalidError) Error() string { return e.err.Error() }
-func (e *invalidError) Unwrap() error { return e.err }
-
 // read a request. An error means that nothing may be concluded from it.
-func read(req *fnv1.RunFunctionRequest, now time.Time) (*tenancy, error) {
-	platform, err := v1beta1.Parse(req.GetInput())
-	if err != nil {
-		return nil, &invalidError{reason: reasonInvalidPlatform, err: err}
-	}
-
+func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Time) (*tenancy, error) {
 	client, err := readClient(req.GetObserved().GetComposite().GetResource())
 	if err != nil {
-		return nil, &invalidError{reason: reasonInvalidSpec, err: err}
+		return nil, &invalidSpecError{err}
 	}
 	if err := validate(client, platform).ToAggregate(); err != nil {
-		return nil, &invalidError{reason: reasonInvalidSpec, err: fmt.Errorf("cannot use the PLANAClient: %w", err)}
+		return nil, &invalidSpecError{fmt.Errorf("cannot use the PLANAClient: %w", err)}
 	}
 
 	obs, err := observe(req)
 	if err != nil {
-		return nil, &invalidError{reason: reasonInvalidObserved, err: err}
+		return nil, err
 	}
 
 	t := &tenancy{
@@ -172,7 +171,7 @@ func readClient(xr *structpb.Struct) (*v1alpha1.PLANAClient, error) {
 		return nil, errors.New("the request has no composite resource")
 	}
 	c := &v1alpha1.PLANAClient{}
-	if err := decode(xr, c); err != nil {
+	if err := decode(xr, c, partSpec, partStatus); err != nil {
 		return nil, fmt.Errorf("cannot read the PLANAClient: %w", err)
 	}
 	if c.Spec.Tier == "" {

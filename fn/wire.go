@@ -2,6 +2,7 @@ package fn
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -10,15 +11,47 @@ import (
 
 // This file is the one place where typed objects and their wire form meet.
 
-// decode a wire form into a typed object.
-func decode(s *structpb.Struct, into any) error {
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(s.AsMap(), into)
+// Parts of an object.
+const (
+	partSpec   = "spec"
+	partStatus = "status"
+)
+
+// decode a wire form into a typed object: its metadata, and the parts that are
+// named. A pod template or a list of managed fields costs more to decode than
+// all that any step reads.
+func decode(s *structpb.Struct, into any, parts ...string) error {
+	content := make(map[string]any, 3+len(parts))
+	for name, v := range s.GetFields() {
+		switch {
+		case name == "apiVersion", name == "kind", slices.Contains(parts, name):
+			content[name] = v.AsInterface()
+		case name == "metadata":
+			content[name] = metadata(v)
+		}
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(content, into)
 }
 
-// decoded returns a wire form as a typed object.
-func decoded[T any](s *structpb.Struct) (*T, error) {
+// metadata of an object, without its managed fields.
+func metadata(v *structpb.Value) any {
+	fields := v.GetStructValue().GetFields()
+	if fields == nil {
+		return v.AsInterface()
+	}
+	content := make(map[string]any, len(fields))
+	for name, v := range fields {
+		if name != "managedFields" {
+			content[name] = v.AsInterface()
+		}
+	}
+	return content
+}
+
+// decoded returns the named parts of a wire form as a typed object.
+func decoded[T any](s *structpb.Struct, parts ...string) (*T, error) {
 	into := new(T)
-	return into, decode(s, into)
+	return into, decode(s, into, parts...)
 }
 
 // encode a typed object as its wire form: what is desired of it, no more.
