@@ -47,7 +47,7 @@ func (c ConnectionsDrainConfig) drain(ctx context.Context, timeout time.Duration
 	if err != nil {
 		return err
 	}
-	defer disconnect(conn)
+	defer disconnect(ctx, conn)
 
 	// What stood in the way when it was looked at last.
 	var obstacle error
@@ -117,7 +117,8 @@ func (c ConnectionsDrainConfig) endSessions(ctx context.Context, conn *pgx.Conn)
 		}
 	}
 
-	var left, reasons []string
+	left := make([]string, 0, len(pids)+len(refused))
+	reasons := make([]string, 0, len(refused))
 	for _, pid := range pids {
 		left = append(left, fmt.Sprintf("%d of %q", pid, users[pid]))
 	}

@@ -351,7 +351,7 @@ func TestFilestoreCloneAsSomebodyElse(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			// Not t.TempDir(), which only root may enter; nor a test binary there.
-			root, err := os.MkdirTemp("", "filestore-")
+			root, err := os.MkdirTemp("", "filestore-") //nolint:usetesting // See above.
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -46,7 +46,7 @@ func child(t testing.TB, name string, environ map[string]string) (*exec.Cmd, *by
 		t.Fatalf("cannot find the test's own binary: %v", err)
 	}
 	log := &bytes.Buffer{}
-	cmd := exec.Command(self)
+	cmd := exec.CommandContext(t.Context(), self)
 	cmd.Env = []string{childEnv + "=" + name, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}
 	for _, k := range slices.Sorted(maps.Keys(environ)) {
 		cmd.Env = append(cmd.Env, k+"="+environ[k])

@@ -75,10 +75,10 @@ func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, erro
 	return conn, nil
 }
 
-// disconnect politely, but not at the price of a stop in time: with the context
-// gone there is nobody to be polite to.
-func disconnect(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// disconnect politely, also when the context is gone, but not at the price of a
+// stop in time.
+func disconnect(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = conn.Close(ctx)
 }
@@ -93,7 +93,7 @@ func (p Postgres) transact(ctx context.Context, database string, do func(pgx.Tx)
 	if err != nil {
 		return err
 	}
-	defer disconnect(conn)
+	defer disconnect(ctx, conn)
 
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// Nobody's search_path decides which table is meant.

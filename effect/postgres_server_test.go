@@ -51,7 +51,7 @@ func restoreDump(t testing.TB, s *servers.PostgresServer) {
 		t.Skipf("there is no dump of a real Odoo database; ODOO_DUMP names one: %v", err)
 	}
 	s.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %s OWNER %s", quote(template), servers.PostgresOdoo))
-	restore := exec.Command(s.Program(t, "pg_restore"), "--no-owner", "--role", servers.PostgresOdoo,
+	restore := exec.CommandContext(t.Context(), s.Program(t, "pg_restore"), "--no-owner", "--role", servers.PostgresOdoo,
 		"--dbname", s.URL(servers.PostgresAdmin, template), dump)
 	if out, err := restore.CombinedOutput(); err != nil {
 		t.Fatalf("cannot restore %s: %v\n%s", dump, err, out)
@@ -73,7 +73,7 @@ func one[T any](t testing.TB, s *servers.PostgresServer, database, sql string, a
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context()) //nolint:errcheck // It was only read from.
+	defer conn.Close(t.Context())
 	var got T
 	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&got); err != nil {
 		t.Fatalf("%s: %v", sql, err)
@@ -109,7 +109,7 @@ func TestPostgresFails(t *testing.T) {
 	clone(t, s)
 
 	// A server that says something, but not what PostgreSQL would.
-	garbage, err := net.Listen("tcp", "127.0.0.1:0")
+	garbage, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestPostgresFails(t *testing.T) {
 		}
 	}()
 	// A server that never says anything.
-	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	mute, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -328,32 +328,48 @@ func (c TenantPrepareConfig) nameOwner(ctx context.Context, tx pgx.Tx, has schem
 		sql   string
 		args  []any
 	}{
-		{sql: "UPDATE res_users SET login = $2, password = $3, active = true, write_date = now() AT TIME ZONE 'UTC' WHERE id = $1",
-			args: []any{admin, c.OwnerEmail, hash}},
-		{needs: "res_users.signature", sql: "UPDATE res_users SET signature = $2 WHERE id = $1",
-			args: []any{admin, "<p>--<br>" + html.EscapeString(c.OwnerName) + "</p>"}},
-		{sql: "UPDATE res_company SET name = $2, write_date = now() AT TIME ZONE 'UTC' WHERE id = $1",
-			args: []any{company, c.OwnerName}},
-		{needs: "res_company.email", sql: "UPDATE res_company SET email = $2 WHERE id = $1",
-			args: []any{company, c.OwnerEmail}},
-		{sql: "UPDATE res_partner SET name = $2, email = $3, write_date = now() AT TIME ZONE 'UTC' WHERE id = ANY($1)",
-			args: []any{partners, c.OwnerName, c.OwnerEmail}},
+		{
+			sql:  "UPDATE res_users SET login = $2, password = $3, active = true, write_date = now() AT TIME ZONE 'UTC' WHERE id = $1",
+			args: []any{admin, c.OwnerEmail, hash},
+		},
+		{
+			needs: "res_users.signature", sql: "UPDATE res_users SET signature = $2 WHERE id = $1",
+			args: []any{admin, "<p>--<br>" + html.EscapeString(c.OwnerName) + "</p>"},
+		},
+		{
+			sql:  "UPDATE res_company SET name = $2, write_date = now() AT TIME ZONE 'UTC' WHERE id = $1",
+			args: []any{company, c.OwnerName},
+		},
+		{
+			needs: "res_company.email", sql: "UPDATE res_company SET email = $2 WHERE id = $1",
+			args: []any{company, c.OwnerEmail},
+		},
+		{
+			sql:  "UPDATE res_partner SET name = $2, email = $3, write_date = now() AT TIME ZONE 'UTC' WHERE id = ANY($1)",
+			args: []any{partners, c.OwnerName, c.OwnerEmail},
+		},
 
 		// What Odoo derives from these and keeps in columns, which nothing would
 		// ever tell it to derive again.
-		{needs: "res_partner.email_normalized", sql: "UPDATE res_partner SET email_normalized = lower($2) WHERE id = ANY($1)",
-			args: []any{partners, c.OwnerEmail}},
-		{needs: "res_partner.commercial_company_name", sql: `
+		{
+			needs: "res_partner.email_normalized", sql: "UPDATE res_partner SET email_normalized = lower($2) WHERE id = ANY($1)",
+			args: []any{partners, c.OwnerEmail},
+		},
+		{
+			needs: "res_partner.commercial_company_name", sql: `
 			UPDATE res_partner p SET commercial_company_name = c.name
 			FROM res_partner c WHERE c.id = p.commercial_partner_id AND c.id = ANY($1) AND c.is_company`,
-			args: []any{partners}},
-		{needs: "res_partner.complete_name", sql: `
+			args: []any{partners},
+		},
+		{
+			needs: "res_partner.complete_name", sql: `
 			UPDATE res_partner p SET complete_name = concat_ws(', ',
 				CASE WHEN NOT coalesce(p.is_company, false) AND (p.parent_id IS NOT NULL OR p.company_name <> '')
 					THEN coalesce(nullif(p.commercial_company_name, ''), (SELECT name FROM res_partner WHERE id = p.parent_id)) END,
 				p.name)
 			WHERE p.id = ANY($1) OR (p.parent_id = ANY($1) AND p.name IS NOT NULL)`,
-			args: []any{partners}},
+			args: []any{partners},
+		},
 	} {
 		if table, column, _ := strings.Cut(u.needs, "."); u.needs != "" && !has.column(table, column) {
 			continue
@@ -419,7 +435,7 @@ func identify(ctx context.Context, tx pgx.Tx, url, mark string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO ir_config_parameter (key, value, create_uid, create_date, write_uid, write_date)
 		SELECT key, value, 1, now() AT TIME ZONE 'UTC', 1, now() AT TIME ZONE 'UTC' FROM (
-			SELECT * FROM unnest($1::text[], $2::text[])
+			SELECT key, value FROM unnest($1::text[], $2::text[]) AS fresh (key, value)
 			UNION ALL SELECT 'database.create_date', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
 		) AS parameter (key, value)
 		ON CONFLICT (key) DO UPDATE SET value = excluded.value, write_uid = excluded.write_uid, write_date = excluded.write_date`,

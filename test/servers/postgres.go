@@ -49,7 +49,7 @@ func Postgres(t testing.TB) *PostgresServer {
 
 	// Not t.TempDir(), whose parent only its creator may enter: PostgreSQL
 	// refuses to run as root, so it may have to run as somebody else.
-	dir, err := os.MkdirTemp("", "postgres-")
+	dir, err := os.MkdirTemp("", "postgres-") //nolint:usetesting // See above.
 	if err != nil {
 		t.Fatalf("cannot make a directory for PostgreSQL: %v", err)
 	}
@@ -63,7 +63,7 @@ func Postgres(t testing.TB) *PostgresServer {
 	}
 
 	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "--pgdata", data, "--username", PostgresSuperuser,
+	initdb := exec.CommandContext(t.Context(), filepath.Join(bin, "initdb"), "--pgdata", data, "--username", PostgresSuperuser,
 		"--pwfile", passwords, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -76,6 +76,7 @@ func Postgres(t testing.TB) *PostgresServer {
 	}
 	defer log.Close() //nolint:errcheck // The server has its own handle.
 
+	//nolint:noctx // Its end is the cleanup below, which is gentler than a context's.
 	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(int(s.Port)),
 		"-c", "listen_addresses="+s.Host, "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50")
