@@ -74,13 +74,10 @@ type Validator interface {
 // rather than the first thing: each round trip through a Job costs minutes.
 func Parse[C any](environ map[string]string) (C, error) {
 	cfg, err := env.ParseAsWithOptions[C](env.Options{Environment: environ})
-	if err != nil {
-		return cfg, err
-	}
 	if v, ok := any(cfg).(Validator); ok {
-		return cfg, v.Validate()
+		err = errors.Join(err, v.Validate())
 	}
-	return cfg, nil
+	return cfg, err
 }
 
 // Names of all effects, in the order in which a tenant meets them.
