@@ -521,7 +521,7 @@ const mostRounds = 400
 // settle lets every program do what it has to do, time pass, and nothing else
 // happen, until nothing moves any more.
 func (w *World) settle() {
-	idle := 0
+	idle, since := 0, w.elapsed
 	for range mostRounds {
 		if w.violation != nil {
 			return
@@ -535,35 +535,48 @@ func (w *World) settle() {
 			}
 		}
 		if moved {
-			idle = 0
+			idle, since = 0, w.elapsed
 			continue
 		}
-		if len(cs) > 0 && idle == 0 {
-			idle = 1
+		if idle++; idle == 1 {
 			continue
 		}
 		// Nobody has anything to do now. Who said that he would look again?
-		next := int64(-1)
-		for _, t := range w.tenants {
-			if t.due > 0 && (next < 0 || t.due < next) {
-				next = t.due
-			}
-		}
-		for _, r := range w.replays {
-			if next < 0 || r.at < next {
-				next = r.at
-			}
-		}
-		idle++
-		if next < 0 || idle > 4 {
+		next := w.nextLook()
+		if next < 0 || (idle > 3 && next > since+w.patience()) {
 			return
 		}
-		if next > w.elapsed {
-			w.pass(next - w.elapsed)
-		}
+		w.pass(max(0, next-w.elapsed))
 		w.wake()
 	}
 	w.violate(invariantArrives, "things still move after %d rounds: %s", mostRounds, strings.Join(w.describe(), "; "))
+}
+
+// nextLook is when somebody has said that he would look again, or -1.
+func (w *World) nextLook() int64 {
+	next := int64(-1)
+	for _, t := range w.tenants {
+		if t.due > 0 && (next < 0 || t.due < next) {
+			next = t.due
+		}
+	}
+	for _, r := range w.replays {
+		if next < 0 || r.at < next {
+			next = r.at
+		}
+	}
+	return next
+}
+
+// patience is for how long nothing may move before nothing ever will. A delete's
+// grace period is the longest that anybody waits for.
+func (w *World) patience() int64 {
+	for _, o := range w.objects {
+		if o.kind == kindClient && o.annotation(annotationAttempt) != "" {
+			return 2 * defaultGrace
+		}
+	}
+	return 150
 }
 
 // describe what is there, for people.

@@ -169,6 +169,7 @@ func (w *World) update(o *object, edit func(body map[string]any)) {
 
 // saved ends every write of an object: a new spec is a new generation.
 func (w *World) saved(o *object, oldSpec any) {
+	o.settled = nil
 	defaults(o)
 	if !reflect.DeepEqual(oldSpec, o.body["spec"]) {
 		g, _ := dig(o.body, "metadata", "generation").(float64)
@@ -184,7 +185,7 @@ func (w *World) changed(o *object) {
 	o.wire, o.quiet = nil, false
 	for _, name := range sorted(w.tenants) {
 		t := w.tenants[name]
-		if (o.kind == kindClient && o.name == name) || t.composed[o.ref] || t.requires(o.ref) {
+		if (o.kind == kindClient && o.name == name) || t.composed[o.ref] || t.requires(o) {
 			t.dirty = true
 		}
 	}

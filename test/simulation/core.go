@@ -21,10 +21,26 @@ type Function interface {
 	RunFunction(context.Context, *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error)
 }
 
-// A selector of a required resource, by name.
+// A selector of required resources: by name, or by labels in one namespace or in
+// all of them.
 type selector struct {
-	ref     ref
-	request *fnv1.ResourceSelector
+	ref    ref
+	labels map[string]string
+}
+
+func (s *selector) matches(o *object) bool {
+	if s.labels == nil {
+		return o.ref == s.ref
+	}
+	if o.kind != s.ref.kind || (s.ref.namespace != "" && o.namespace != s.ref.namespace) {
+		return false
+	}
+	for name, value := range s.labels {
+		if text(o.body, "metadata", "labels", name) != value {
+			return false
+		}
+	}
+	return true
 }
 
 // An ending is how a reconcile may come out, other than well.
@@ -46,9 +62,9 @@ const mostIterations = 5
 var systemConditions = map[string]bool{"Ready": true, "Synced": true, "Responsive": true}
 
 // requires tells whether the last successful reconcile required an object.
-func (t *tenant) requires(r ref) bool {
+func (t *tenant) requires(o *object) bool {
 	for _, s := range t.required {
-		if s.ref == r {
+		if s.matches(o) {
 			return true
 		}
 	}
@@ -252,13 +268,22 @@ func (w *World) run(xr *object, t *tenant, req *fnv1.RunFunctionRequest) (*fnv1.
 func selectors(r *fnv1.Requirements) map[string]*selector {
 	out := map[string]*selector{}
 	for name, s := range r.GetResources() {
-		out[name] = &selector{ref{s.GetKind(), s.GetNamespace(), s.GetMatchName()}, s}
+		out[name] = &selector{ref{s.GetKind(), s.GetNamespace(), s.GetMatchName()}, s.GetMatchLabels().GetLabels()}
 	}
 	return out
 }
 
-// fetch a required resource. One that isn't found is nil.
+// fetch required resources. One that is looked for by name and isn't found is nil.
 func (w *World) fetch(s *selector) *fnv1.Resources {
+	if s.labels != nil {
+		found := &fnv1.Resources{}
+		for _, r := range w.refs() {
+			if o := w.objects[r]; s.matches(o) {
+				found.Items = append(found.Items, &fnv1.Resource{Resource: o.message()})
+			}
+		}
+		return found
+	}
 	o := w.objects[s.ref]
 	if o == nil {
 		return nil
@@ -280,6 +305,10 @@ func fatal(rsp *fnv1.RunFunctionResponse) string {
 func (w *World) desired(xr *object, observed map[string]*object, rsp *fnv1.RunFunctionResponse) (map[string]*object, error) {
 	out := map[string]*object{}
 	for key, r := range rsp.GetDesired().GetResources() {
+		if was := observed[key]; was != nil && was.settled != nil && was.controller() == xr.uid() && proto.Equal(was.settled, r.GetResource()) {
+			out[key] = &object{ref: was.ref}
+			continue
+		}
 		body := r.GetResource().AsMap()
 		o := &object{ref: ref{text(body, "kind"), text(body, "metadata", "namespace"), text(body, "metadata", "name")}, body: body}
 		// Under its key, what exists keeps its name and namespace.
@@ -291,6 +320,7 @@ func (w *World) desired(xr *object, observed map[string]*object, rsp *fnv1.RunFu
 		}
 		put(body, key, "metadata", "annotations", annotationKey)
 		put(body, xr.name, "metadata", "labels", labelComposite)
+		o.settled = r.GetResource()
 		out[key] = o
 	}
 	return out, nil
@@ -346,6 +376,9 @@ var apiVersions = map[string]string{
 // apply an object, and tell whether the API server took it.
 func (w *World) apply(xr *object, key string, desired *object) bool {
 	o := w.objects[desired.ref]
+	if desired.body == nil && o != nil {
+		return true
+	}
 	if o == nil {
 		w.checkCreation(xr, key, desired)
 		body := map[string]any{"apiVersion": desired.body["apiVersion"], "kind": desired.kind, "metadata": map[string]any{
@@ -355,6 +388,7 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 		o.applied = merge(o.body, nil, desired.body)
 		w.trace("  Crossplane creates %s", o.ref)
 		w.create(o)
+		o.settled = desired.settled
 		w.checkObject(xr, o)
 		return true
 	}
@@ -380,12 +414,13 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 		return false
 	}
 	if reflect.DeepEqual(body, o.body) {
-		o.applied = applied
+		o.applied, o.settled = applied, desired.settled
 		return true
 	}
 	spec := o.body["spec"]
 	o.body, o.applied = body, applied
 	w.saved(o, spec)
+	o.settled = desired.settled
 	w.checkObject(xr, o)
 	return true
 }

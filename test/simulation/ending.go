@@ -66,11 +66,17 @@ func (w *World) help() bool {
 		}
 		switch l := w.lives[o.controller()]; {
 		case o.kind == kindJob && jobFailed(o) && !o.deleting() && l != nil:
+			if db := w.databases[databaseOf(l.name)]; db != nil && l.adopted && db.preparedFor != l.uid {
+				// The effect refuses what another tenant was, until a person says
+				// that it is handed over.
+				db.preparedFor = ""
+			}
 			w.trace("        somebody deletes %s, which failed", r)
 			w.handDelete(o)
 			helped = true
-		case o.kind == kindDatabase && l != nil && l.crashed && o.annotation(annotationSucceeded) < o.annotation(annotationPending) && !o.deleting():
+		case o.kind == kindDatabase && l != nil && o.annotation(annotationFailed) < o.annotation(annotationPending) && o.annotation(annotationSucceeded) < o.annotation(annotationPending) && !o.deleting():
 			w.trace("        somebody tells provider-sql to go on with %s", r)
+			l.crashed = true
 			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
 			if xr := w.owner(l.uid); xr != nil {
 				adopt(w, Action{}, xr)

@@ -33,6 +33,10 @@ type object struct {
 	// gone is when the last pod of a terminating Job will have been killed.
 	gone int64
 
+	// settled is what was desired of the object when it was applied last, as long
+	// as nobody else has written to it since: applied again, it changes nothing.
+	settled *structpb.Struct
+
 	// quiet objects have nothing in store for their controller.
 	quiet bool
 

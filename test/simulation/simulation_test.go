@@ -3,9 +3,8 @@ package simulation
 import (
 	"flag"
 	"fmt"
-	"os"
 	"runtime"
-	"strings"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -57,9 +56,7 @@ func TestHistories(t *testing.T) {
 			}
 			t.Logf("%s\n\n%s", again.Violation, TestCase(seed, actions, again.Violation))
 			if *tell {
-				Replay(theFunction, actions, func(format string, args ...any) {
-					fmt.Fprintln(os.Stderr, strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
-				})
+				Replay(theFunction, actions, teller())
 			}
 		}
 	}
@@ -67,6 +64,8 @@ func TestHistories(t *testing.T) {
 
 // playAll histories, as many at a time as there are processors.
 func playAll(f New, from, count uint64) map[uint64]*Result {
+	// A history is a lot of short-lived small objects on a small heap.
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	results := make(map[uint64]*Result, count)
 	var lock sync.Mutex
 	var done sync.WaitGroup
