@@ -4,12 +4,12 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	extv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -195,10 +195,9 @@ func between[N int64 | float64](low, high *N, unit string) []string {
 	return nil
 }
 
-// number formats as JSON does: 999999999, where %v has 9.99999999e+08.
+// number in digits: 999999999, where %v has 9.99999999e+08.
 func number[N int64 | float64](n N) string {
-	b, _ := json.Marshal(n)
-	return string(b)
+	return strconv.FormatFloat(float64(n), 'f', -1, 64)
 }
 
 // cell returns text that fits in one cell of a table, and in which nothing is
