@@ -265,7 +265,7 @@ func TestDeterminism(t *testing.T) {
 	refused.platform["gateway"] = map[string]any{"name": "-", "namespace": "_"}
 	broken := preparing(t)
 	for key := range broken.composed {
-		broken.composed[key]["status"] = "garbage"
+		broken.composed[key]["spec"] = "garbage"
 	}
 
 	for name, w := range map[string]*world{

@@ -354,8 +354,12 @@ func TestEffect(t *testing.T) {
 // Job of its CronJob, by key.
 func jobsOf(tb testing.TB, w *world) map[string]*batchv1.Job {
 	tb.Helper()
-	jobs := map[string]*batchv1.Job{}
-	for range 20 {
+	jobs, steady := map[string]*batchv1.Job{}, 0
+	// A tenant that has just been changed is steady for one more response.
+	for range 30 {
+		if steady > 2 {
+			break
+		}
 		rsp := w.reconcile()
 		for key, r := range rsp.GetDesired().GetResources() {
 			if _, seen := jobs[key]; seen {
@@ -373,6 +377,9 @@ func jobsOf(tb testing.TB, w *world) map[string]*batchv1.Job {
 				continue
 			}
 			jobs[key] = job
+		}
+		if steady++; !w.ready() || len(w.composed) != 4 {
+			steady = 0
 		}
 		for key := range w.composed {
 			w.settle(key)

@@ -119,7 +119,10 @@ func everyJob(t *testing.T, w *world) map[string]*batchv1.Job {
 	w.reconcile()
 
 	w.client.in("metadata", "annotations")["usage.crossplane.io/deletion-attempt-with-policy"] = "Background"
-	for range 60 {
+	for range 40 {
+		if len(w.composed) == 0 {
+			break
+		}
 		w.clock.SetTime(w.clock.Now().Add(10 * 60e9))
 		rsp := w.reconcile()
 		for key, r := range rsp.GetDesired().GetResources() {

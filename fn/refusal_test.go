@@ -98,8 +98,8 @@ func TestRefusedInService(t *testing.T) {
 		},
 		"BadObserved": {
 			reason: "From what can't be read, nothing may be concluded.",
-			change: func(w *world) { w.composed["guard"]["status"] = "garbage" },
-			says:   isFalse("Accepted", "InvalidObserved", `"guard"`),
+			change: func(w *world) { w.composed["database"]["spec"] = "garbage" },
+			says:   isFalse("Accepted", "InvalidObserved", `"database"`),
 		},
 		"UnreadableSpec": {
 			reason: "A field of another type can't be read.",

@@ -38,7 +38,7 @@ type world struct {
 	// composed resources by their key in the pipeline.
 	composed map[string]object
 
-	// others are objects that the function may require.
+	// others are objects that the function may require, beside composed ones.
 	others []object
 
 	// required is what the function asked for when it was last called. As in
@@ -133,9 +133,12 @@ func (w *world) request() *fnv1.RunFunctionRequest {
 	}
 	for name, selector := range w.required {
 		found := &fnv1.Resources{}
-		for _, o := range w.others {
-			if o["apiVersion"] == selector.GetApiVersion() && o["kind"] == selector.GetKind() &&
-				o.at("metadata", "name") == selector.GetMatchName() && o.at("metadata", "namespace") == selector.GetNamespace() {
+		all := slices.Clone(w.others)
+		for _, key := range slices.Sorted(maps.Keys(w.composed)) {
+			all = append(all, w.composed[key])
+		}
+		for _, o := range all {
+			if o.matches(selector) {
 				found.Items = append(found.Items, &fnv1.Resource{Resource: w.structOf(o)})
 			}
 		}
@@ -382,6 +385,25 @@ func (o object) in(path ...string) object {
 		m = next
 	}
 	return m
+}
+
+// matches tells whether a selector finds the object.
+func (o object) matches(s *fnv1.ResourceSelector) bool {
+	if o["apiVersion"] != s.GetApiVersion() || o["kind"] != s.GetKind() {
+		return false
+	}
+	if s.Namespace != nil && o.at("metadata", "namespace") != s.GetNamespace() {
+		return false
+	}
+	if labels := s.GetMatchLabels(); labels != nil {
+		for name, value := range labels.GetLabels() {
+			if o.at("metadata", "labels", name) != value {
+				return false
+			}
+		}
+		return true
+	}
+	return o.at("metadata", "name") == s.GetMatchName()
 }
 
 // clone an object. All numbers come out as int64, so that what was sent and what
