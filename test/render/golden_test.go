@@ -74,7 +74,7 @@ func check(t *testing.T, s scene, rendered []byte) {
 		t.Fatal(err)
 	}
 	objects[0].Object["spec"] = xr[0].Object["spec"]
-	if problems := admit(theXRD, runtime.DeepCopyJSON(xr[0].Object), nil); len(problems) > 0 {
+	if problems := admit(t.Context(), theXRD, runtime.DeepCopyJSON(xr[0].Object), nil); len(problems) > 0 {
 		// The API server would never have let this one in. Cases have it because
 		// a Composition can be used with an older XRD.
 		objects = objects[1:]

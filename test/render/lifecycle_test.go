@@ -131,7 +131,7 @@ func newPlay(t *testing.T, tier, version string, template bool) *play {
 		}),
 	}
 	// The API server fills in the defaults of the XRD.
-	if problems := admit(theXRD, p.xr.Object, nil); len(problems) > 0 {
+	if problems := admit(t.Context(), theXRD, p.xr.Object, nil); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	if template {

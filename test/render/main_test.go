@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,12 +63,15 @@ func run(m *testing.M) (int, error) {
 	if theValidators, err = newValidators(ctx, theXRD); err != nil {
 		return 0, err
 	}
-	var stop func()
+	var stop func() string
 	if theEngine, stop, err = startEngine(ctx); err != nil {
 		return 0, err
 	}
-	defer stop()
-	return m.Run(), nil
+	code := m.Run()
+	if log := stop(); code != 0 {
+		fmt.Fprintf(os.Stderr, "The function's log:\n%s", log)
+	}
+	return code, nil
 }
 
 // An engine renders with the real Crossplane and a running function.
@@ -78,8 +82,8 @@ type engine struct {
 }
 
 // startEngine builds the tools and the function, and starts the latter on a free
-// loopback port.
-func startEngine(ctx context.Context) (*engine, func(), error) {
+// loopback port. What stops it returns its log.
+func startEngine(ctx context.Context) (*engine, func() string, error) {
 	e := &engine{}
 	for name, path := range map[string]*string{"crossplane": &e.core, "crossplane-cli": &e.cli} {
 		out, err := command(ctx, root, "hack/tool", name)
@@ -106,30 +110,34 @@ func startEngine(ctx context.Context) (*engine, func(), error) {
 	if err := cmd.Start(); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	stop := func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	}
-
+	said := &strings.Builder{}
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
-		line := struct{ Msg, Address string }{}
+		fmt.Fprintln(said, lines.Text())
+		line := struct {
+			Msg     string `json:"msg"`
+			Address string `json:"address"`
+		}{}
 		if err := json.Unmarshal(lines.Bytes(), &line); err == nil && line.Msg == "Serving" {
 			e.function = line.Address
 			break
 		}
-		fmt.Fprintln(os.Stderr, lines.Text())
+	}
+	drained := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(said, log)
+		close(drained)
+	}()
+	stop := func() string {
+		_ = cmd.Process.Kill()
+		<-drained
+		_ = cmd.Wait()
+		_ = os.RemoveAll(dir)
+		return said.String()
 	}
 	if e.function == "" {
-		stop()
-		return nil, nil, errors.New("the function has not started: see its log above")
+		return nil, nil, fmt.Errorf("the function has not started: %s", stop())
 	}
-	go func() {
-		for lines.Scan() {
-			fmt.Fprintln(os.Stderr, lines.Text())
-		}
-	}()
 	return e, stop, nil
 }
 

@@ -63,7 +63,9 @@ func newValidators(ctx context.Context, xrd *extv1.CustomResourceDefinition) (*v
 		if err != nil {
 			return nil, fmt.Errorf("cannot find the CRDs of %s: %w", source.module, err)
 		}
-		module := struct{ Dir string }{}
+		module := struct {
+			Dir string `json:"Dir"`
+		}{}
 		if err := json.Unmarshal(out, &module); err != nil {
 			return nil, fmt.Errorf("cannot find the CRDs of %s: %w", source.module, err)
 		}
@@ -250,7 +252,7 @@ func (v *validators) stored(ctx context.Context, o *unstructured.Unstructured) (
 
 	w := workloadOf(o)
 	if w == nil {
-		return o, complain(admit(v.crd(o), o.Object, nil))
+		return o, complain(admit(ctx, v.crd(o), o.Object, nil))
 	}
 	if err := w.convert(o); err != nil {
 		return nil, err
@@ -280,7 +282,7 @@ func (v *validators) stored(ctx context.Context, o *unstructured.Unstructured) (
 func (v *validators) validateUpdate(ctx context.Context, o, old *unstructured.Unstructured) []string {
 	w, before := workloadOf(o), workloadOf(old)
 	if w == nil {
-		return admit(v.crd(o), o.DeepCopy().Object, old.Object)
+		return admit(ctx, v.crd(o), o.DeepCopy().Object, old.Object)
 	}
 	if err := errors.Join(w.convert(o), before.convert(old)); err != nil {
 		return []string{err.Error()}
@@ -330,7 +332,7 @@ func complain(problems []string) error {
 
 // admit an object of a custom kind, or its update if there is an old one: fill in
 // the defaults, and return what the API server would say.
-func admit(crd *extv1.CustomResourceDefinition, o, old map[string]any) []string {
+func admit(ctx context.Context, crd *extv1.CustomResourceDefinition, o, old map[string]any) []string {
 	internal := &apiextensions.CustomResourceDefinition{}
 	if err := extv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(crd.DeepCopy(), internal, nil); err != nil {
 		return []string{err.Error()}
@@ -361,14 +363,14 @@ func admit(crd *extv1.CustomResourceDefinition, o, old map[string]any) []string 
 		if old != nil {
 			before = old
 		}
-		errs, _ = rules.Validate(context.Background(), nil, structural, o, before, celconfig.RuntimeCELCostBudget)
+		errs, _ = rules.Validate(ctx, nil, structural, o, before, celconfig.RuntimeCELCostBudget)
 	}
 	return lines(errs)
 }
 
 // lines are the errors, one each.
 func lines(errs field.ErrorList) []string {
-	var ls []string
+	ls := make([]string, 0, len(errs))
 	for _, e := range errs {
 		ls = append(ls, e.Error())
 	}

@@ -87,7 +87,7 @@ func TestXRD(t *testing.T) {
 				old = build(tc.old)
 			}
 
-			got := strings.Join(admit(theXRD, o, old), "\n")
+			got := strings.Join(admit(t.Context(), theXRD, o, old), "\n")
 			switch {
 			case tc.want == "" && got != "":
 				t.Errorf("\n%s\nit is refused: %s", tc.reason, got)
