@@ -110,6 +110,11 @@ func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Tim
 	if v := client.Status.OdooVersion; v != "" {
 		t.odooVersion = v
 	}
+	if s := client.Status; s.DatabaseUID != "" && s.DatabaseName != "" {
+		// A Platform with another domain must not lead this tenant's Database
+		// object to a database of that name, which would pass for proven.
+		t.database = s.DatabaseName
+	}
 	t.version = platform.Version(t.odooVersion)
 	t.ledger = t.makeLedger()
 	t.template = t.chooseTemplate()
