@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	batchv1 "k8s.io/api/batch/v1"
 )
 
 // guardOfAcme lacks the text of its reason.
@@ -248,6 +250,43 @@ func TestPlatformChanges(t *testing.T) {
 				t.Errorf("a steady tenant has %v", slices.Sorted(maps.Keys(w.composed)))
 			}
 			w.finish()
+		})
+	}
+}
+
+// TestDomainChanges under tenants that have a database. It stays the one that it
+// is: a database of the new name may well be somebody else's.
+func TestDomainChanges(t *testing.T) {
+	for name, w := range map[string]*world{"Halfway": preparing(t), "Steady": finished(t)} {
+		t.Run(name, func(t *testing.T) {
+			before := w.run()
+			w.platform["domain"] = "example.org"
+			if diff := diff(before.GetDesired(), w.run().GetDesired()); diff != "" {
+				t.Errorf("the Platform has another domain: -before, +after:\n%s", diff)
+			}
+
+			// On the way out, too, it is this database and these files.
+			w.client.in("metadata", "annotations")[deleted] = "Background"
+			for range 40 {
+				w.reconcile()
+				if db := w.composed["database"]; db != nil && db.at("metadata", "annotations", "crossplane.io/external-name") != "acme.planapulse.app" {
+					t.Fatalf("the Database object was led to %v", db.at("metadata", "annotations"))
+				}
+				if wipe := w.composed["filestore-wipe"]; wipe != nil {
+					job := &batchv1.Job{}
+					decode(t, &fnv1.Resource{Resource: w.structOf(wipe)}, job)
+					if got := kubelet(job.Spec.Template.Spec.Containers[0])["TENANT_DATABASE"]; got != "acme.planapulse.app" {
+						t.Fatalf("the files of %s are wiped", got)
+					}
+				}
+				for key := range w.composed {
+					w.settle(key)
+				}
+				w.clock.SetTime(w.clock.Now().Add(time.Minute))
+			}
+			if len(w.composed) > 0 {
+				t.Errorf("the tenant isn't gone: %v", w.conditions()["Deprovisioned"])
+			}
 		})
 	}
 }
