@@ -150,14 +150,22 @@ func onSpec(edit func(Action, map[string]any)) func(*World, Action) bool {
 }
 
 // find a composed resource of a tenant by its key, terminating ones included.
+// Those of the one that is there come before what another has left behind.
 func (w *World) find(name, key string) *object {
+	var found *object
 	for _, r := range w.refs() {
 		o := w.objects[r]
-		if o.kind != kindClient && o.key() == key && text(o.body, "metadata", "labels", labelComposite) == name {
+		if o.kind == kindClient || o.key() != key || text(o.body, "metadata", "labels", labelComposite) != name {
+			continue
+		}
+		if xr := w.client(name); xr != nil && o.controller() == xr.uid() {
 			return o
 		}
+		if found == nil {
+			found = o
+		}
 	}
-	return nil
+	return found
 }
 
 // wake the controllers: something that they don't watch has changed.

@@ -139,7 +139,7 @@ func (w *World) effect(o *object) error {
 		case !db.allowConnections:
 			return fmt.Errorf("database %s is not currently accepting connections", name)
 		}
-		if l := w.lives[o.controller()]; db.foreign && (l == nil || !l.adopted) {
+		if l := w.lives[uid]; db.foreign && (l == nil || !l.adopted) {
 			w.violate(invariantForeign, "%s wrote to %s, which is somebody else's", o.ref, name)
 		}
 		return nil

@@ -183,8 +183,7 @@ func (w *World) checkGone(l *life) {
 	for _, o := range w.composedBy(l.uid) {
 		w.violate(invariantOrder, "%s is gone and has left %s behind", l.name, o.ref)
 	}
-	successor := w.client(l.name) != nil
-	if db := w.databases[name]; db != nil && !db.foreign && !successor && !l.crashed {
+	if db := w.databases[name]; db != nil && db.madeFor == l.uid && !db.foreign && !l.crashed {
 		w.violate(invariantOrder, "%s is gone and has left its database behind: %+v", l.name, *db)
 	}
 	for _, version := range versions {

@@ -84,8 +84,8 @@ type life struct {
 	askedAt        int64
 	began, dropped bool
 
-	// policy of the last delete, waived whether the data may go without a
-	// backup, adopted whether a person said that the database is the tenant's.
+	// waived tells whether the data may go without a backup, and adopted whether
+	// a person said that the database is the tenant's.
 	waived, adopted bool
 
 	// handled tells that somebody's hands were where only the function's should
@@ -95,9 +95,8 @@ type life struct {
 	// crashed tells that the provider died while it created the database.
 	crashed bool
 
-	// served tells whether the tenant was Ready once, and orphaned whether it was
-	// deleted with --cascade=orphan.
-	served, orphaned bool
+	// orphaned tells whether the tenant was deleted with --cascade=orphan.
+	orphaned bool
 
 	// slipped tells that the composite resource was deleted while its guard was
 	// not there.
@@ -195,9 +194,9 @@ func (w *World) badRequest(xr *object) string {
 	if w.platform.current().bad {
 		return "Platform: " + w.platform.current().name
 	}
-	l := w.lives[xr.uid()]
 	spec, status := func(f string) string { return text(xr.body, "spec", f) }, func(f string) string { return text(xr.body, "status", f) }
 	project, _ := dig(xr.body, "spec", "projectId").(float64)
+	recorded, _ := dig(xr.body, "status", "projectId").(float64)
 	switch {
 	case !slices.Contains([]string{"starter", "pro", "enterprise"}, spec("tier")):
 		return "tier"
@@ -209,7 +208,7 @@ func (w *World) badRequest(xr *object) string {
 		return "ownerEmail"
 	case spec("ownerName") == "":
 		return "ownerName"
-	case int(project) != l.project && dig(xr.body, "status", "projectId") != nil, project < 1:
+	case recorded != 0 && project != recorded, project < 1:
 		return "projectId"
 	}
 	return ""
@@ -243,8 +242,8 @@ func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired 
 // checkApplied looks at what a response has made of the cluster.
 func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object) {
 	w, xr := m.w, m.xr
-	if conditionTrue(xr.body, "Ready") {
-		m.l.served = true
+	if recorded, ok := dig(xr.body, "status", "projectId").(float64); ok {
+		m.l.project = int(recorded)
 	}
 	if m.bad == "" || m.owns == 0 {
 		return

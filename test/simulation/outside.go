@@ -29,6 +29,9 @@ type database struct {
 	template         bool
 	sessions         int
 
+	// madeFor is the UID of the tenant that it was created for.
+	madeFor string
+
 	// foreign databases were there before any tenant, and are somebody's.
 	foreign bool
 
@@ -221,7 +224,7 @@ func (w *World) providerSays(o *object, unchanged func() bool, message string) b
 
 // createDatabase is CREATE DATABASE.
 func (w *World) createDatabase(o *object, name string, how provision) (*database, string) {
-	db := &database{name: name, owner: providerRole, allowConnections: true}
+	db := &database{name: name, madeFor: o.controller(), owner: providerRole, allowConnections: true}
 	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" {
 		db.owner = owner
 	}

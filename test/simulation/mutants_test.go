@@ -1,0 +1,497 @@
+package simulation
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+var mutants = flag.Bool("mutants", false, "Test whether the simulation catches broken functions.")
+
+// enough histories for a mutant to be caught in.
+const enough = 400
+
+// A mutant is the function with something broken: in what it sees, or in what it
+// says. One instance plays one history.
+type mutant struct {
+	// breaks these invariants, any one of which is good enough to catch it by.
+	breaks []invariant
+
+	// sees what is made of a request, and says what is made of a response to it.
+	sees func(*fnv1.RunFunctionRequest)
+	says func(*memory, *fnv1.RunFunctionRequest, *fnv1.RunFunctionResponse)
+}
+
+// memory is what a mutant has and a function hasn't.
+type memory struct {
+	now   time.Time
+	calls int
+}
+
+// theMutants, by what is wrong with them.
+var theMutants = map[string]mutant{
+	"drops the route while the database is unready": {
+		breaks: []invariant{invariantKept, invariantOrder},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if db := observedBody(req, "database"); db != nil && !conditionTrue(db, "Ready") {
+				delete(rsp.GetDesired().GetResources(), "route")
+			}
+		},
+	},
+	"drops everything else while the guard is unready": {
+		breaks: []invariant{invariantKept},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if guard := observedBody(req, "guard"); guard == nil || !conditionTrue(guard, "Ready") {
+				for key := range rsp.GetDesired().GetResources() {
+					if key != "guard" {
+						delete(rsp.GetDesired().GetResources(), key)
+					}
+				}
+			}
+		},
+	},
+	"leaves a failed Job out": {
+		breaks: []invariant{invariantKept},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			for key := range rsp.GetDesired().GetResources() {
+				if conditionTrue(observedBody(req, key), "Failed") {
+					delete(rsp.GetDesired().GetResources(), key)
+				}
+			}
+		},
+	},
+	"may do anything to a database at once": {
+		breaks: []invariant{invariantForeign},
+		says:   onDesired("database", func(o *structpb.Struct) { set(o, []any{"*"}, "spec", "managementPolicies") }),
+	},
+	"leaves it to the default what may be done to a database": {
+		breaks: []invariant{invariantForeign},
+		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "spec", "managementPolicies") }),
+	},
+	"adopts whatever it finds": {
+		breaks: []invariant{invariantForeign},
+		sees:   onClientSeen(func(xr *structpb.Struct) { set(xr, true, "spec", "database", "adopt") }),
+	},
+	"believes that every database was created for its tenant": {
+		breaks: []invariant{invariantForeign},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			if db := req.GetObserved().GetResources()["database"].GetResource(); db != nil {
+				set(db, "2026-11-02T12:00:00Z", "metadata", "annotations", annotationSucceeded)
+				unset(db, "metadata", "creationTimestamp")
+			}
+		},
+	},
+	"brings Jobs up to date": {
+		breaks: []invariant{invariantFrozen},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			for key, r := range rsp.GetDesired().GetResources() {
+				if image := req.GetInput().GetFields()["effects"].GetStructValue().GetFields()["image"].GetStringValue(); image != "" && isJob(r) {
+					for _, c := range containersOf(r.GetResource()) {
+						c.Fields["image"] = structpb.NewStringValue(image)
+					}
+					rsp.Desired.Resources[key] = r
+				}
+			}
+		},
+	},
+	"names a Job that is still going": {
+		breaks: []invariant{invariantFrozen, invariantOrder, invariantBackup},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			if _, asked := req.GetRequiredResources()["jobs"]; asked {
+				req.RequiredResources["jobs"] = &fnv1.Resources{}
+			}
+		},
+	},
+	"follows the Platform's domain": {
+		breaks: []invariant{invariantFrozen},
+		says: onDesired("database", func(o *structpb.Struct) {
+			if text(o.AsMap(), "spec", "forProvider", "owner") != "" {
+				set(o, "acme.example.com", "metadata", "annotations", annotationExternal)
+			}
+		}),
+	},
+	"forgets the ledger": {
+		breaks: []invariant{invariantOnce},
+		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			unset(rsp.GetDesired().GetComposite().GetResource(), "status", "effects")
+		},
+	},
+	"leaves a Job out as soon as it has completed": {
+		breaks: []invariant{invariantOnce},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			for key := range rsp.GetDesired().GetResources() {
+				if conditionTrue(observedBody(req, key), "Complete") {
+					delete(rsp.GetDesired().GetResources(), key)
+				}
+			}
+		},
+	},
+	"never leaves a Job out": {
+		breaks: []invariant{invariantOnce, invariantOrder},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			for key, r := range req.GetObserved().GetResources() {
+				if isJob(r) && rsp.GetDesired().GetResources()[key] == nil && len(rsp.GetDesired().GetResources()) > 0 {
+					compose(rsp, key, clonedWithoutStatus(r.GetResource()))
+				}
+			}
+		},
+	},
+	"announces a tenant again": {
+		breaks: []invariant{invariantOnce},
+		sees: onClientSeen(func(xr *structpb.Struct) {
+			if conditionTrue(xr.AsMap(), "Ready") {
+				unset(xr, "status", "effects", "client-provisioned")
+			}
+		}),
+	},
+	"tells the time in what it composes": {
+		breaks: []invariant{invariantSame},
+		says: func(m *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			onDesired("guard", func(o *structpb.Struct) { set(o, m.now.Format(time.RFC3339), "metadata", "annotations", "seen") })(m, nil, rsp)
+		},
+	},
+	"says something else every time": {
+		breaks: []invariant{invariantSame},
+		says: func(m *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			onDesired("guard", func(o *structpb.Struct) { set(o, fmt.Sprint(m.calls), "metadata", "annotations", "call") })(m, nil, rsp)
+		},
+	},
+	"takes everything away on a bad request": {
+		breaks: []invariant{invariantBad, invariantKept},
+		says: onRefusal(func(rsp *fnv1.RunFunctionResponse) {
+			for key := range rsp.GetDesired().GetResources() {
+				if key != "guard" {
+					delete(rsp.GetDesired().GetResources(), key)
+				}
+			}
+		}),
+	},
+	"closes a tenant on a bad request": {
+		breaks: []invariant{invariantBad},
+		says: onRefusal(func(rsp *fnv1.RunFunctionResponse) {
+			onDesired("database", func(o *structpb.Struct) { set(o, false, "spec", "forProvider", "allowConnections") })(nil, nil, rsp)
+		}),
+	},
+	"forgets the status on a bad request": {
+		breaks: []invariant{invariantBad},
+		says: onRefusal(func(rsp *fnv1.RunFunctionResponse) {
+			unset(rsp.GetDesired().GetComposite().GetResource(), "status", "effects")
+		}),
+	},
+	"passes a secret on": {
+		breaks: []invariant{invariantSecret},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			for _, r := range req.GetObserved().GetResources() {
+				rsp.Results = append(rsp.Results, &fnv1.Result{Severity: fnv1.Severity_SEVERITY_NORMAL, Message: string(r.GetConnectionDetails()["password"])})
+			}
+		},
+	},
+	"hands Jobs a password": {
+		breaks: []invariant{invariantSecret},
+		says: onNewPods(func(c *structpb.Struct) {
+			for _, e := range c.GetFields()["env"].GetListValue().GetValues() {
+				if v := e.GetStructValue(); strings.HasSuffix(v.GetFields()["name"].GetStringValue(), "PASSWORD") {
+					delete(v.Fields, "valueFrom")
+					v.Fields["value"] = structpb.NewStringValue("letmein")
+				}
+			}
+		}),
+	},
+	"lets pods take what they want": {
+		breaks: []invariant{invariantPod},
+		says:   onNewPods(func(c *structpb.Struct) { delete(c.Fields, "resources") }),
+	},
+	"lets pods gain privileges": {
+		breaks: []invariant{invariantPod},
+		says:   onNewPods(func(c *structpb.Struct) { delete(c.Fields, "securityContext") }),
+	},
+	"lets Jobs run for ever": {
+		breaks: []invariant{invariantPod},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			for key, r := range rsp.GetDesired().GetResources() {
+				if isJob(r) && observedBody(req, key) == nil {
+					unset(r.GetResource(), "spec", "activeDeadlineSeconds")
+				}
+			}
+		},
+	},
+	"believes that there is a last backup": {
+		breaks: []invariant{invariantBackup},
+		sees: onClientSeen(func(xr *structpb.Struct) {
+			if at := text(xr.AsMap(), "status", "deletion", "requestedAt"); at != "" {
+				set(xr, map[string]any{"completedAt": at, "run": at}, "status", "effects", "final-backup")
+			}
+		}),
+	},
+	"drops the database instead of backing it up": {
+		breaks: []invariant{invariantBackup, invariantOrder},
+		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if text(rsp.GetDesired().GetComposite().GetResource().AsMap(), "status", "deletion", "step") == "final-backup" {
+				onDesired("database", func(o *structpb.Struct) { set(o, []any{"*"}, "spec", "managementPolicies") })(nil, nil, rsp)
+				delete(rsp.GetDesired().GetResources(), "final-backup")
+				if rsp.GetDesired().GetResources()["route"] == nil {
+					delete(rsp.GetDesired().GetResources(), "database")
+				}
+			}
+		},
+	},
+	"takes a backup of long ago for the last one": {
+		breaks: []invariant{invariantBackup},
+		sees: onClientSeen(func(xr *structpb.Struct) {
+			at := text(xr.AsMap(), "status", "deletion", "requestedAt")
+			if at != "" && text(xr.AsMap(), "status", "backup", "lastSuccessfulTime") != "" {
+				set(xr, map[string]any{"completedAt": at, "run": at}, "status", "effects", "final-backup")
+			}
+		}),
+	},
+	"publishes a database before it is prepared": {
+		breaks: []invariant{invariantPublished},
+		says:   onDesired("database", func(o *structpb.Struct) { set(o, odooRole, "spec", "forProvider", "owner") }),
+	},
+	"wipes the files while the database is being dropped": {
+		breaks: []invariant{invariantOrder},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			if _, asked := req.GetRequiredResources()["database"]; asked {
+				req.RequiredResources["database"] = &fnv1.Resources{}
+			}
+		},
+	},
+	"gives nobody time to cancel": {
+		breaks: []invariant{invariantKept, invariantOrder},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			req.Input, _ = proto.Clone(req.GetInput()).(*structpb.Struct)
+			set(req.GetInput(), "0s", "deletion", "gracePeriod")
+		},
+	},
+	"lets the guard go first": {
+		breaks: []invariant{invariantOrder, invariantKept},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "annotations", annotationAttempt) != "" {
+				delete(rsp.GetDesired().GetResources(), "guard")
+			}
+		},
+	},
+	"brings the guard back": {
+		breaks: []invariant{invariantArrives, invariantOrder},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			name := text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "name")
+			if len(rsp.GetDesired().GetResources()) == 0 && observedBody(req, "guard") == nil && fatal(rsp) == "" {
+				guard, _ := structpb.NewStruct(map[string]any{
+					"apiVersion": apiVersions[kindUsage], "kind": kindUsage, "metadata": map[string]any{"name": "planaclient-" + name},
+					"spec": map[string]any{"of": map[string]any{"apiVersion": "planapulse.com/v1alpha1", "kind": kindClient, "resourceRef": map[string]any{"name": name}}, "reason": "no", "replayDeletion": true},
+				})
+				compose(rsp, "guard", guard)
+			}
+		},
+	},
+	"doesn't care for a delete": {
+		breaks: []invariant{invariantArrives},
+		sees: onClientSeen(func(xr *structpb.Struct) {
+			unset(xr, "metadata", "annotations", annotationAttempt)
+		}),
+	},
+	"doesn't care for a suspension": {
+		breaks: []invariant{invariantArrives},
+		sees:   onClientSeen(func(xr *structpb.Struct) { set(xr, false, "spec", "suspended") }),
+	},
+	"leaves the support room behind": {
+		breaks: []invariant{invariantOrder},
+		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if r := rsp.GetDesired().GetResources()["matrix-room-retire"]; r != nil {
+				for _, c := range containersOf(r.GetResource()) {
+					for _, e := range c.GetFields()["env"].GetListValue().GetValues() {
+						if v := e.GetStructValue(); v.GetFields()["name"].GetStringValue() == "MATRIX_ROOM" {
+							v.Fields["value"] = structpb.NewStringValue("support-somebody-001")
+						}
+					}
+				}
+			}
+		},
+	},
+	"waits for what it never asks for again": {
+		breaks: []invariant{invariantArrives},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			rsp.Requirements = nil
+		},
+	},
+	"asks for something else every time": {
+		breaks: []invariant{invariantCore, invariantSame},
+		says: func(m *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			rsp.Requirements = &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{
+				fmt.Sprint(m.calls): {ApiVersion: "v1", Kind: "Secret", Match: &fnv1.ResourceSelector_MatchName{MatchName: fmt.Sprint(m.calls)}},
+			}}
+		},
+	},
+}
+
+// A mutated function.
+type mutated struct {
+	Function
+	mutant
+	memory
+	clock *clocktesting.FakePassiveClock
+}
+
+func (m *mutated) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	m.calls++
+	m.now = m.clock.Now()
+	// What is shown to the function is the cluster's own.
+	seen, _ := proto.Clone(req).(*fnv1.RunFunctionRequest)
+	if m.sees != nil {
+		m.sees(seen)
+	}
+	rsp, err := m.Function.RunFunction(ctx, seen)
+	if err == nil && m.says != nil {
+		m.says(&m.memory, seen, rsp)
+	}
+	return rsp, err
+}
+
+// TestMutants breaks the function in many ways, and fails unless the simulation
+// catches every one, by the invariant that it breaks.
+func TestMutants(t *testing.T) {
+	if !*mutants {
+		t.Skip("run by make simulate-mutants")
+	}
+	for _, name := range sorted(theMutants) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := theMutants[name]
+			broken := func(c *clocktesting.FakePassiveClock) Function {
+				return &mutated{Function: theFunction(c), mutant: m, clock: c}
+			}
+			for seed := uint64(1); seed <= enough; seed++ {
+				r := Play(broken, seed)
+				if r.Violation == nil || !slices.Contains(m.breaks, r.Violation.Invariant) {
+					continue
+				}
+				// What the function itself doesn't survive proves nothing.
+				if Play(theFunction, seed).Violation != nil {
+					continue
+				}
+				t.Logf("caught by history %d, by invariant %s", seed, strings.SplitN(r.Violation.String(), "\n", 2)[0])
+				return
+			}
+			t.Errorf("A function that %s isn't caught in %d histories", name, enough)
+		})
+	}
+}
+
+// observedBody of a composed resource, or nil.
+func observedBody(req *fnv1.RunFunctionRequest, key string) map[string]any {
+	if r := req.GetObserved().GetResources()[key].GetResource(); r != nil {
+		return r.AsMap()
+	}
+	return nil
+}
+
+func isJob(r *fnv1.Resource) bool {
+	return r.GetResource().GetFields()["kind"].GetStringValue() == kindJob
+}
+
+// onDesired changes a desired composed resource, if there is one.
+func onDesired(key string, change func(*structpb.Struct)) func(*memory, *fnv1.RunFunctionRequest, *fnv1.RunFunctionResponse) {
+	return func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+		if r := rsp.GetDesired().GetResources()[key]; r != nil {
+			change(r.GetResource())
+		}
+	}
+}
+
+// onClientSeen changes the composite resource that the function sees.
+func onClientSeen(change func(*structpb.Struct)) func(*fnv1.RunFunctionRequest) {
+	return func(req *fnv1.RunFunctionRequest) { change(req.GetObserved().GetComposite().GetResource()) }
+}
+
+// onRefusal changes a response that refuses a bad request.
+func onRefusal(change func(*fnv1.RunFunctionResponse)) func(*memory, *fnv1.RunFunctionRequest, *fnv1.RunFunctionResponse) {
+	return func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+		for _, c := range rsp.GetConditions() {
+			if c.GetType() == "Accepted" && c.GetStatus() == fnv1.Status_STATUS_CONDITION_FALSE && fatal(rsp) == "" {
+				change(rsp)
+			}
+		}
+	}
+}
+
+// onNewPods changes every container of a Job that doesn't exist yet.
+func onNewPods(change func(*structpb.Struct)) func(*memory, *fnv1.RunFunctionRequest, *fnv1.RunFunctionResponse) {
+	return func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+		for key, r := range rsp.GetDesired().GetResources() {
+			if isJob(r) && observedBody(req, key) == nil {
+				for _, c := range containersOf(r.GetResource()) {
+					change(c)
+				}
+			}
+		}
+	}
+}
+
+func containersOf(job *structpb.Struct) []*structpb.Struct {
+	pod := job
+	for _, name := range []string{"spec", "template", "spec"} {
+		pod = pod.GetFields()[name].GetStructValue()
+	}
+	var out []*structpb.Struct
+	for _, c := range pod.GetFields()["containers"].GetListValue().GetValues() {
+		out = append(out, c.GetStructValue())
+	}
+	return out
+}
+
+// compose a desired composed resource into a response.
+func compose(rsp *fnv1.RunFunctionResponse, key string, o *structpb.Struct) {
+	if rsp.GetDesired().GetResources() == nil {
+		rsp.Desired.Resources = map[string]*fnv1.Resource{}
+	}
+	rsp.Desired.Resources[key] = &fnv1.Resource{Resource: o, Ready: fnv1.Ready_READY_TRUE}
+}
+
+// clonedWithoutStatus returns what was observed of an object as desired.
+func clonedWithoutStatus(s *structpb.Struct) *structpb.Struct {
+	c, _ := proto.Clone(s).(*structpb.Struct)
+	delete(c.GetFields(), "status")
+	return c
+}
+
+// set a value at a path of a wire form.
+func set(s *structpb.Struct, value any, path ...string) {
+	for _, name := range path[:len(path)-1] {
+		next := s.GetFields()[name].GetStructValue()
+		if next == nil {
+			next = &structpb.Struct{Fields: map[string]*structpb.Value{}}
+			if s.Fields == nil {
+				s.Fields = map[string]*structpb.Value{}
+			}
+			s.Fields[name] = structpb.NewStructValue(next)
+		}
+		s = next
+	}
+	v, err := structpb.NewValue(value)
+	if err != nil {
+		panic(err)
+	}
+	if s.Fields == nil {
+		s.Fields = map[string]*structpb.Value{}
+	}
+	s.Fields[path[len(path)-1]] = v
+}
+
+// unset the value at a path of a wire form.
+func unset(s *structpb.Struct, path ...string) {
+	for _, name := range path[:len(path)-1] {
+		if s = s.GetFields()[name].GetStructValue(); s == nil {
+			return
+		}
+	}
+	delete(s.GetFields(), path[len(path)-1])
+}
