@@ -123,7 +123,9 @@ func runOf(job *batchv1.Job) string {
 // provisioningRun is the run of one of the plan's effects: the one that is done,
 // unless a person asks for another.
 func (t *tenancy) provisioningRun(effect string) string {
-	if again := t.client.GetAnnotations()[annotationRerun]; again == effect || strings.HasPrefix(again, effect+"/") {
+	again := t.client.GetAnnotations()[annotationRerun]
+	// A suspended tenant's database is closed: what is run again would fail.
+	if !t.suspending() && (again == effect || strings.HasPrefix(again, effect+"/")) {
 		return again
 	}
 	if e, ok := t.ledger[effect]; ok {
