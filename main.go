@@ -66,7 +66,7 @@ type EffectCommand struct {
 
 // Run the effect. The process exits with the effect's own code, which tells
 // Kubernetes whether another attempt can help.
-func (c *EffectCommand) Run(ctx context.Context) error {
+func (c *EffectCommand) Run(ctx context.Context) error { //nolint:unparam // The CLI's library wants an error.
 	os.Exit(effect.Main(ctx, c.Name))
 	return nil
 }
