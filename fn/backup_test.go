@@ -111,12 +111,12 @@ func TestCronJob(t *testing.T) {
 			}
 			want := batchv1.CronJobSpec{
 				Schedule:                   c.Spec.Schedule,
-				TimeZone:                   ptr.To("Europe/Sofia"),
+				TimeZone:                   new("Europe/Sofia"),
 				ConcurrencyPolicy:          batchv1.ForbidConcurrent,
 				StartingDeadlineSeconds:    ptr.To[int64](7200),
 				SuccessfulJobsHistoryLimit: ptr.To[int32](1),
 				FailedJobsHistoryLimit:     ptr.To[int32](1),
-				Suspend:                    ptr.To(false),
+				Suspend:                    new(false),
 				JobTemplate:                c.Spec.JobTemplate,
 			}
 			if diff := cmp.Diff(want, c.Spec); diff != "" {

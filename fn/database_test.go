@@ -61,6 +61,7 @@ const (
 func TestDatabase(t *testing.T) {
 	// guarded is a tenant whose guard is in force.
 	guarded := func(t *testing.T, others ...object) *world {
+		t.Helper()
 		w := newWorld(t, acme())
 		w.others = others
 		w.reconcile()
@@ -69,6 +70,7 @@ func TestDatabase(t *testing.T) {
 	}
 	// observed is a tenant whose database is there, and was there before.
 	observed := func(t *testing.T) *world {
+		t.Helper()
 		w := guarded(t, template("pro-template-18"))
 		w.databaseExisted = true
 		w.reconcile()
@@ -77,6 +79,7 @@ func TestDatabase(t *testing.T) {
 	}
 	// finished is a tenant that has been provisioned to its end.
 	finished := func(t *testing.T) *world {
+		t.Helper()
 		w := newWorld(t, acme())
 		w.others = []object{template("pro-template-18")}
 		return w.finish()
@@ -99,7 +102,10 @@ func TestDatabase(t *testing.T) {
 	}{
 		"Cloned": {
 			reason: "A new database is cloned from the tier's template, and may be created, but not yet dropped.",
-			world:  func(t *testing.T) *world { return guarded(t, template("pro-template-18")) },
+			world: func(t *testing.T) *world {
+				t.Helper()
+				return guarded(t, template("pro-template-18"))
+			},
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
 				condition: isFalse("DatabaseReady", "Creating", "acme.planapulse.app", "cloned from pro-template-18.planapulse.app"),
@@ -109,6 +115,7 @@ func TestDatabase(t *testing.T) {
 		"NoTemplate": {
 			reason: "Without a template for this edition and version there must be no TEMPLATE clause, though others have one.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				return guarded(t, template("pro-template-17"), template("basic-template-18"))
 			},
 			want: want{
@@ -120,6 +127,7 @@ func TestDatabase(t *testing.T) {
 		"TemplateNotReady": {
 			reason: "A template that is declared but not ready is waited for.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				slow := template("pro-template-18")
 				slow["status"] = map[string]any{"conditions": []any{map[string]any{
 					"type": "Synced", "status": "False", "reason": "ReconcileError", "message": "cannot reach pg01.",
@@ -133,6 +141,7 @@ func TestDatabase(t *testing.T) {
 		"TemplateChosenBefore": {
 			reason: "A template that the database was asked to be cloned from stays the one, though it is no longer declared.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := guarded(t, template("pro-template-18"))
 				w.reconcile()
 				w.others = nil
@@ -147,6 +156,7 @@ func TestDatabase(t *testing.T) {
 		"TemplateGoneBefore": {
 			reason: "A template that is withdrawn before there is a database wasn't chosen.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := guarded(t, template("pro-template-18"))
 				w.others = nil
 				return w
@@ -160,6 +170,7 @@ func TestDatabase(t *testing.T) {
 		"NotAvailableYet": {
 			reason: "What the provider says of a database that it can't create is passed on.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := guarded(t, template("pro-template-18"))
 				w.reconcile()
 				w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
@@ -185,6 +196,7 @@ func TestDatabase(t *testing.T) {
 		"NameCollisionThenLooksCreated": {
 			reason: "A proof of a pending creation is no proof of a creation.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := observed(t)
 				w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-pending"] = "2026-11-02T08:00:20Z"
 				return w
@@ -198,6 +210,7 @@ func TestDatabase(t *testing.T) {
 		"Adopted": {
 			reason: "A person may say that the database is the tenant's.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := observed(t)
 				w.client.in("spec", "database")["adopt"] = true
 				return w
@@ -210,6 +223,7 @@ func TestDatabase(t *testing.T) {
 		"AdoptIsSaidTooEarly": {
 			reason: "What doesn't exist yet can't be adopted, and what is about to be created is created with the same care.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := guarded(t, template("pro-template-18"))
 				w.client.in("spec", "database")["adopt"] = true
 				w.reconcile()
@@ -224,6 +238,7 @@ func TestDatabase(t *testing.T) {
 		"Created": {
 			reason: "The provider's word that it has created the database for this object lets it be written to. Dropping it takes a teardown.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := observed(t)
 				w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-succeeded"] = "2026-11-02T08:00:20Z"
 				return w
@@ -236,6 +251,7 @@ func TestDatabase(t *testing.T) {
 		"ProofTakenOff": {
 			reason: "A database once proven to be ours stays ours, though somebody takes the annotation off.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				delete(w.composed["database"].in("metadata", "annotations"), "crossplane.io/external-create-succeeded")
 				return w
@@ -248,6 +264,7 @@ func TestDatabase(t *testing.T) {
 		"NotSynced": {
 			reason: "A database of ours that the provider can't update is not ready, and keeps all that it has.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.composed["database"]["status"] = map[string]any{"conditions": []any{
 					map[string]any{"type": "Ready", "status": "True"},
@@ -263,6 +280,7 @@ func TestDatabase(t *testing.T) {
 		"SyncedAtAnOlderGeneration": {
 			reason: "The provider's word on a former form of the object counts for nothing.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.composed["database"].in("metadata")["generation"] = int64(99)
 				return w
@@ -275,6 +293,7 @@ func TestDatabase(t *testing.T) {
 		"BeingDeleted": {
 			reason: "Somebody who deletes the Database object is noticed.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.composed["database"].in("metadata")["deletionTimestamp"] = "2026-11-03T08:00:00Z"
 				return w
@@ -287,6 +306,7 @@ func TestDatabase(t *testing.T) {
 		"Lost": {
 			reason: "A tenant's database that is gone is never replaced with an empty one.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				delete(w.composed, "database")
 				return w
@@ -299,6 +319,7 @@ func TestDatabase(t *testing.T) {
 		"LostAndLookedFor": {
 			reason: "While it is looked for, it is not created either.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.databaseExisted = true
 				delete(w.composed, "database")
@@ -313,6 +334,7 @@ func TestDatabase(t *testing.T) {
 		"LostAndFound": {
 			reason: "A database that is found again under a new object isn't taken for ours until somebody says so.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.databaseExisted = true
 				delete(w.composed, "database")
@@ -328,6 +350,7 @@ func TestDatabase(t *testing.T) {
 		"LostAndAdopted": {
 			reason: "Adopting what was found ends the trouble.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.databaseExisted = true
 				delete(w.composed, "database")
@@ -344,6 +367,7 @@ func TestDatabase(t *testing.T) {
 		"Frozen": {
 			reason: "Template and strategy mean nothing once a database exists: they stay as they are, whatever templates and tiers there are now.",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := finished(t)
 				w.composed["database"].in("spec", "forProvider")["template"] = "older-template.planapulse.app"
 				w.composed["database"].in("spec", "forProvider")["strategy"] = "FILE_COPY"

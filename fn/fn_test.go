@@ -51,6 +51,7 @@ func TestRunFunction(t *testing.T) {
 		"Nothing": {
 			reason: "The first thing that a tenant has is its guard, and nothing beside it.",
 			req: func(t *testing.T) *fnv1.RunFunctionRequest {
+				t.Helper()
 				return newWorld(t, acme()).request()
 			},
 			want: &fnv1.RunFunctionResponse{
@@ -72,13 +73,14 @@ status:
 				Requirements: &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{"template": {
 					ApiVersion: "postgresql.sql.m.crossplane.io/v1alpha1", Kind: "Database",
 					Match:     &fnv1.ResourceSelector_MatchName{MatchName: "pro-template-18"},
-					Namespace: proto.String("crossplane-system"),
+					Namespace: new("crossplane-system"),
 				}}},
 			},
 		},
 		"OthersBefore": {
 			reason: "What functions before this one in the pipeline want, and what they put into the context, is left alone.",
 			req: func(t *testing.T) *fnv1.RunFunctionRequest {
+				t.Helper()
 				req := newWorld(t, acme()).request()
 				req.Observed.Resources["theirs"] = &fnv1.Resource{Resource: document(t, `{apiVersion: v1, kind: ConfigMap}`)}
 				req.Desired = &fnv1.State{
@@ -109,7 +111,7 @@ status:
 				Requirements: &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{"template": {
 					ApiVersion: "postgresql.sql.m.crossplane.io/v1alpha1", Kind: "Database",
 					Match:     &fnv1.ResourceSelector_MatchName{MatchName: "pro-template-18"},
-					Namespace: proto.String("crossplane-system"),
+					Namespace: new("crossplane-system"),
 				}}},
 			},
 		},

@@ -240,7 +240,7 @@ func mangle(random *rand.Rand, s *structpb.Struct, garbage []*structpb.Value) {
 	if i := random.IntN(len(garbage) + 1); i < len(garbage) {
 		s.Fields[name] = garbage[i]
 	} else {
-		delete(s.Fields, name)
+		delete(s.GetFields(), name)
 	}
 }
 

@@ -1,6 +1,7 @@
 package fn_test
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,12 +126,10 @@ func TestEffect(t *testing.T) {
 		return isFalse(condition, reason, "Job has reached the specified backoff limit (BackoffLimitExceeded)",
 			"kubectl -n "+namespace+" logs job/"+job, "kubectl -n "+namespace+" delete job "+job)
 	}
-	fail := func(w *world, key string) {
-		w.fail(key, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
-	}
 
 	// withoutRoom is a tenant that has everything but its support room.
 	withoutRoom := func(t *testing.T) *world {
+		t.Helper()
 		w := newWorld(t, acme())
 		w.others = []object{template("pro-template-18")}
 		for range 20 {
@@ -163,7 +162,10 @@ func TestEffect(t *testing.T) {
 		"Running": {
 			reason: "A Job that is neither complete nor failed is running.",
 			key:    "tenant-prepare",
-			world:  func(t *testing.T) *world { return preparing(t) },
+			world: func(t *testing.T) *world {
+				t.Helper()
+				return preparing(t)
+			},
 			want: want{
 				composed: true, ready: fnv1.Ready_READY_FALSE, xr: fnv1.Ready_READY_FALSE,
 			},
@@ -173,6 +175,7 @@ func TestEffect(t *testing.T) {
 			reason: "Failed attempts are told of while there are more to come.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
 				w.composed["tenant-prepare"]["status"] = map[string]any{"failed": int64(2)}
 				return w
@@ -186,8 +189,9 @@ func TestEffect(t *testing.T) {
 			reason: "A failed Job stays, says why in its own words, and says how to run it again.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
-				fail(w, "tenant-prepare")
+				w.fail("tenant-prepare")
 				return w
 			},
 			want: want{
@@ -200,8 +204,9 @@ func TestEffect(t *testing.T) {
 			reason: "The warning comes once; the condition stays.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
-				fail(w, "tenant-prepare")
+				w.fail("tenant-prepare")
 				w.reconcile()
 				return w
 			},
@@ -214,8 +219,9 @@ func TestEffect(t *testing.T) {
 			reason: "Deleting a failed Job runs it again.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
-				fail(w, "tenant-prepare")
+				w.fail("tenant-prepare")
 				w.reconcile()
 				delete(w.composed, "tenant-prepare")
 				return w
@@ -229,6 +235,7 @@ func TestEffect(t *testing.T) {
 			reason: "A complete Job stays until the ledger is known to be written.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
 				w.settle("tenant-prepare")
 				return w
@@ -242,6 +249,7 @@ func TestEffect(t *testing.T) {
 			reason: "The condition's time stands in for a completion time.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
 				w.settle("tenant-prepare")
 				delete(w.composed["tenant-prepare"].in("status"), "completionTime")
@@ -256,6 +264,7 @@ func TestEffect(t *testing.T) {
 			reason: "A condition that is False says that a Job is not complete.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
 				w.composed["tenant-prepare"]["status"] = map[string]any{"conditions": conditions("Complete", "False", "Failed", "False")}
 				return w
@@ -269,6 +278,7 @@ func TestEffect(t *testing.T) {
 			reason: "Once in the ledger, an effect isn't run again, though its Job was deleted before the tenant was ready.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := preparing(t)
 				w.settle("tenant-prepare")
 				w.reconcile()
@@ -283,15 +293,19 @@ func TestEffect(t *testing.T) {
 		"RememberedForever": {
 			reason: "A steady tenant has no Jobs, and none is run again.",
 			key:    "tenant-prepare",
-			world:  func(t *testing.T) *world { return finished(t) },
-			says:   isTrue("Prepared", "Completed", "completed at 2026-11-02T08:01:00Z"),
+			world: func(t *testing.T) *world {
+				t.Helper()
+				return finished(t)
+			},
+			says: isTrue("Prepared", "Completed", "completed at 2026-11-02T08:01:00Z"),
 		},
 		"MatrixFailed": {
 			reason: "A support room that can't be made keeps no tenant from being Ready.",
 			key:    "matrix-room-create",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := withoutRoom(t)
-				fail(w, "matrix-room-create")
+				w.fail("matrix-room-create")
 				return w
 			},
 			want: want{
@@ -304,8 +318,9 @@ func TestEffect(t *testing.T) {
 			reason: "A room that is made after the tenant was ready is written down like any other.",
 			key:    "matrix-room-create",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := withoutRoom(t)
-				fail(w, "matrix-room-create")
+				w.fail("matrix-room-create")
 				w.reconcile()
 				delete(w.composed, "matrix-room-create")
 				w.reconcile()
@@ -319,8 +334,9 @@ func TestEffect(t *testing.T) {
 			reason: "The warning comes once, and the failed Job stays to be read.",
 			key:    "matrix-room-create",
 			world: func(t *testing.T) *world {
+				t.Helper()
 				w := withoutRoom(t)
-				fail(w, "matrix-room-create")
+				w.fail("matrix-room-create")
 				w.reconcile()
 				w.reconcile()
 				return w
@@ -418,9 +434,7 @@ func TestJobs(t *testing.T) {
 			"PGHOST": "pg01.planapulse.com", "PGPORT": "5432", "PGSSLMODE": "require", "ODOO_ROLE": "odoo",
 			"PGUSER": "secret:provider-sql-postgres-creds/username", "PGPASSWORD": "secret:provider-sql-postgres-creds/password",
 		}
-		for name, value := range more {
-			env[name] = value
-		}
+		maps.Copy(env, more)
 		return env
 	}
 	events := map[string]string{

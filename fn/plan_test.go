@@ -89,6 +89,7 @@ func TestWalk(t *testing.T) {
 	namespaceOf := map[string]string{"17": "plana-odoo", "18": "plana-odoo-18", "19": "plana-odoo-19"}
 
 	forEveryTenant(t, func(t *testing.T, tier, version string, hasTemplate bool) {
+		t.Helper()
 		w := newTenant(t, tier, version, hasTemplate)
 		stages := installed
 		if hasTemplate {
@@ -153,7 +154,7 @@ func TestWalk(t *testing.T) {
 		if ttl := rsp.GetMeta().GetTtl().AsDuration().Hours(); ttl != 1 {
 			t.Errorf("a steady tenant is looked at again after %v hours, want 1", ttl)
 		}
-		if got := len(object(w.client).in("status", "effects")); got != 6 {
+		if got := len(w.client.in("status", "effects")); got != 6 {
 			t.Errorf("the ledger has %d effects, want 6: %v", got, w.client.at("status", "effects"))
 		}
 	})
@@ -179,6 +180,7 @@ var needs = map[string][]string{
 // begins has all that it needs, and what has begun stays.
 func TestWander(t *testing.T) {
 	forEveryTenant(t, func(t *testing.T, tier, version string, hasTemplate bool) {
+		t.Helper()
 		for seed := range uint64(2) {
 			// Another way for each tenant, and the same one every time.
 			name := fnv.New64a()

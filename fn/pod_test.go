@@ -57,7 +57,7 @@ func problems(spec batchv1.JobSpec) []string {
 		say("ephemeral containers")
 	}
 	wantPod := &corev1.PodSecurityContext{
-		RunAsNonRoot:   ptr.To(true),
+		RunAsNonRoot:   new(true),
 		RunAsUser:      ptr.To[int64](101),
 		RunAsGroup:     ptr.To[int64](101),
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
@@ -76,8 +76,8 @@ func problems(spec batchv1.JobSpec) []string {
 	}
 	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
 		want := &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr.To(false),
-			ReadOnlyRootFilesystem:   ptr.To(true),
+			AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem:   new(true),
 			Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		}
 		if diff := cmp.Diff(want, c.SecurityContext); diff != "" {
@@ -143,6 +143,7 @@ func everyJob(t *testing.T, w *world) map[string]*batchv1.Job {
 
 func TestEveryPodIsRestricted(t *testing.T) {
 	forEveryTenant(t, func(t *testing.T, tier, version string, hasTemplate bool) {
+		t.Helper()
 		w := newTenant(t, tier, version, hasTemplate)
 		w.platform.in("effects")["imagePullSecrets"] = []any{"registry"}
 		all := everyJob(t, w)

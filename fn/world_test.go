@@ -105,7 +105,7 @@ func template(name string) object {
 
 // conditions of the supplied types and statuses.
 func conditions(typeAndStatus ...string) []any {
-	var cs []any
+	cs := make([]any, 0, len(typeAndStatus)/2)
 	for pair := range slices.Chunk(typeAndStatus, 2) {
 		cs = append(cs, map[string]any{
 			"type": pair[0], "status": pair[1], "reason": "Because",
@@ -305,13 +305,13 @@ func (w *world) settle(key string) {
 	}
 }
 
-// fail a Job for good.
-func (w *world) fail(key, reason, message string) {
+// fail a Job for good, as Kubernetes does after its last attempt.
+func (w *world) fail(key string) {
 	w.tb.Helper()
 	w.composed[key]["status"] = map[string]any{
 		"failed": int64(5),
 		"conditions": []any{map[string]any{
-			"type": "Failed", "status": "True", "reason": reason, "message": message,
+			"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit",
 			"lastTransitionTime": "2026-11-02T08:01:00Z",
 		}},
 	}
@@ -436,15 +436,13 @@ func deepCopy(v any) any {
 	}
 }
 
-func merged(maps ...any) map[string]any {
-	all := map[string]any{}
-	for _, m := range maps {
+func merged(all ...any) map[string]any {
+	out := map[string]any{}
+	for _, m := range all {
 		m, _ := m.(map[string]any)
-		for name, v := range m {
-			all[name] = v
-		}
+		maps.Copy(out, m)
 	}
-	return all
+	return out
 }
 
 // document reads YAML as an object's wire form.
@@ -471,14 +469,10 @@ func diff(want, got any) string {
 
 // statusOf a condition in Kubernetes' words.
 func statusOf(c *fnv1.Condition) string {
-	switch c.GetStatus() {
-	case fnv1.Status_STATUS_CONDITION_TRUE:
-		return "True"
-	case fnv1.Status_STATUS_CONDITION_FALSE:
-		return "False"
-	default:
-		return "Unknown"
-	}
+	return map[fnv1.Status]string{
+		fnv1.Status_STATUS_CONDITION_TRUE:  "True",
+		fnv1.Status_STATUS_CONDITION_FALSE: "False",
+	}[c.GetStatus()]
 }
 
 // conditionOf a response, by type.
@@ -528,11 +522,12 @@ func condition(typ string, status fnv1.Status, reason string, words []string) sa
 // diff of the condition in a response, -want, +got.
 func (s said) diff(rsp *fnv1.RunFunctionResponse) string {
 	got := conditionOf(rsp, s.condition.GetType())
-	diff := cmp.Diff(s.condition, got, comparers, protocmp.IgnoreFields(&fnv1.Condition{}, "message"))
+	var diff strings.Builder
+	diff.WriteString(cmp.Diff(s.condition, got, comparers, protocmp.IgnoreFields(&fnv1.Condition{}, "message")))
 	for _, w := range s.words {
 		if !strings.Contains(got.GetMessage(), w) {
-			diff += fmt.Sprintf("condition %s: %q isn't in message %q\n", s.condition.GetType(), w, got.GetMessage())
+			diff.WriteString(fmt.Sprintf("condition %s: %q isn't in message %q\n", s.condition.GetType(), w, got.GetMessage()))
 		}
 	}
-	return diff
+	return diff.String()
 }
