@@ -205,19 +205,15 @@ func (w *World) destroy(o *object, policy string) {
 	finalizers := slices.Clone(o.finalizers())
 	switch policy {
 	case policyForeground:
-		// The garbage collector waits for dependents: a Job's pod, a composite
-		// resource's composed ones.
-		if (o.kind == kindJob && o.pod) || o.kind == kindClient {
+		// The garbage collector waits for dependents: a Job's pods, finished ones
+		// too, and a composite resource's composed ones.
+		if (o.kind == kindJob && dig(o.body, "status", "startTime") != nil) || o.kind == kindClient {
 			finalizers = append(finalizers, finalizerForeground)
 		}
 	case policyOrphan:
 		if o.kind == kindClient {
 			finalizers = append(finalizers, finalizerOrphan)
 		}
-	}
-	if o.kind == kindJob && o.pod {
-		// A pod is killed ten seconds after it has been told to stop.
-		o.gone = w.elapsed + 10
 	}
 	if len(finalizers) == 0 {
 		w.erase(o)

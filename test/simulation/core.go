@@ -143,7 +143,7 @@ func (w *World) reconcile(name string, end ending, choice int) {
 	before := w.beforeApply(xr, req)
 	before.checkResponse(rsp, observed, desired)
 
-	random := rand.New(rand.NewPCG(uint64(choice), 1)) //nolint:gosec // A history has to be replayable.
+	random := rand.New(rand.NewPCG(uint64(choice), 1))
 	// Ends are: before anything, after garbage was collected, after the
 	// references were written, after any of the objects, after the status.
 	lostAt := -1

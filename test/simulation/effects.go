@@ -105,12 +105,13 @@ func (w *World) finishJob(o *object, how attempt) bool {
 	return true
 }
 
-// killPod ends the pod of a terminating Job. A last effect may have got through.
+// killPod takes the pods of a terminating Job away. A last effect may have got
+// through, if one was running.
 func (w *World) killPod(o *object, lastGasp bool) bool {
-	if !o.deleting() || !o.pod {
+	if !o.deleting() || o.kind != kindJob {
 		return false
 	}
-	if lastGasp {
+	if lastGasp && o.pod {
 		_ = w.effect(o) // Nobody is there any more to be told of an error.
 	}
 	o.pod = false

@@ -43,7 +43,7 @@ func Replay(f New, actions []Action, trace func(string, ...any)) *Result {
 // Play a history that a seed decides.
 func Play(f New, seed uint64) *Result {
 	w := newWorld(f)
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // A history has to be replayable.
+	r := rand.New(rand.NewPCG(seed, 0))
 	var actions []Action
 	do := func(a Action) {
 		actions = append(actions, a)
@@ -245,13 +245,13 @@ func Shrink(f New, actions []Action, v *Violation) []Action {
 	return actions
 }
 
-// TestCase returns a history as a case of TestRegressions.
+// TestCase returns a history as one of TestRegressions.
 func TestCase(seed uint64, actions []Action, v *Violation) string {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "\t\t\"Seed%d\": {\n\t\t\treason: %q,\n\t\t\tactions: []Action{\n", seed, strings.SplitN(v.String(), "\n", 2)[0])
+	fmt.Fprintf(b, "\t\"Seed%d\": {\n\t\treason: %q,\n\t\tactions: []Action{\n", seed, strings.SplitN(v.String(), "\n", 2)[0])
 	for _, a := range actions {
-		fmt.Fprintf(b, "\t\t\t\t%s,\n", a)
+		fmt.Fprintf(b, "\t\t\t%s,\n", a)
 	}
-	b.WriteString("\t\t\t},\n\t\t},\n")
+	b.WriteString("\t\t},\n\t},\n")
 	return b.String()
 }

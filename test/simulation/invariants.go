@@ -155,10 +155,8 @@ func (w *World) call(xr *object, t *tenant, req *fnv1.RunFunctionRequest) (*fnv1
 	again.Desired = &fnv1.State{}
 	later, err := w.function.RunFunction(context.Background(), again)
 	w.clock.SetTime(w.now())
-	if err == nil {
-		if d := cmp.Diff(rsp.GetDesired(), later.GetDesired(), protocmp.Transform()); d != "" {
-			w.violate(invariantSame, "the time of day changes what is applied:\n%s", d)
-		}
+	if err == nil && !proto.Equal(rsp.GetDesired(), later.GetDesired()) {
+		w.violate(invariantSame, "the time of day changes what is applied:\n%s", cmp.Diff(rsp.GetDesired(), later.GetDesired(), protocmp.Transform()))
 	}
 	return rsp, nil
 }
@@ -254,8 +252,8 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 			w.violate(invariantBad, "a bad request (%s) to %s took %s away", m.bad, xr.name, r)
 			return
 		}
-		if d := cmp.Diff(spec, o.body["spec"]); d != "" {
-			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, d)
+		if !reflect.DeepEqual(spec, o.body["spec"]) {
+			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, cmp.Diff(spec, o.body["spec"]))
 		}
 	}
 	if n := len(w.composedBy(xr.uid())); n > m.owns {
@@ -267,8 +265,8 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 	if len(m.status) == 0 && len(after) == 0 {
 		return
 	}
-	if d := cmp.Diff(m.status, after); d != "" {
-		w.violate(invariantBad, "a bad request (%s) to %s changed its status:\n%s", m.bad, xr.name, d)
+	if !reflect.DeepEqual(m.status, after) {
+		w.violate(invariantBad, "a bad request (%s) to %s changed its status:\n%s", m.bad, xr.name, cmp.Diff(m.status, after))
 	}
 }
 

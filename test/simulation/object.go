@@ -30,9 +30,6 @@ type object struct {
 	// pod tells whether a pod of this Job is running.
 	pod bool
 
-	// gone is when the last pod of a terminating Job will have been killed.
-	gone int64
-
 	// settled is what was desired of the object when it was applied last, as long
 	// as nobody else has written to it since: applied again, it changes nothing.
 	settled *structpb.Struct

@@ -175,6 +175,7 @@ func (w *World) provide(o *object, how provision) bool {
 			return !equalBodies(before, o.body)
 		}
 		w.databases[name] = created
+		w.checkPublished(o, created)
 		if how == providesDead {
 			w.lives[o.controller()].crashed = true
 			w.changed(o)

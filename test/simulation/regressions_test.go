@@ -17,48 +17,156 @@ func teller() func(string, ...any) {
 	}
 }
 
-// TestRegressions replays histories that a function once came to grief on, or
-// that say in few words what a tenant's life is like.
+// A told history is one that a function once came to grief on, or that says in
+// few words what a tenant's life is like.
+type told struct {
+	reason  string
+	actions []Action
+}
+
+// inService is how most of them begin.
+func inService(then ...Action) []Action {
+	return append([]Action{
+		{Do: "create", Tenant: "acme"},
+		{Do: "settle"},
+		{Do: "write", Tenant: "acme"},
+	}, then...)
+}
+
+var toldHistories = map[string]told{
+	"Created": {
+		reason:  "A tenant that is left in peace is Ready with four objects.",
+		actions: []Action{{Do: "create", Tenant: "acme"}},
+	},
+	"Deleted": {
+		reason:  "A tenant that is deleted leaves nothing but its backup, and its files go only when its database has gone.",
+		actions: inService(Action{Do: "delete", Tenant: "acme", Key: "Background"}),
+	},
+	"DeletedInTheForeground": {
+		reason:  "However it is deleted, it goes in order.",
+		actions: inService(Action{Do: "delete", Tenant: "acme", Key: "Foreground"}),
+	},
+	"DeletedByMistake": {
+		reason: "A delete that is cancelled leaves everything as it was, and the next one begins anew.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "cancel", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "write", Tenant: "acme"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"DeletedAndDeletedAgain": {
+		reason: "A new tenant of an old name has nothing of the old one's.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "settle"},
+			Action{Do: "create", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "write", Tenant: "acme"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"DeletedAfterANightlyBackup": {
+		reason: "A nightly backup is no last backup.",
+		actions: inService(
+			Action{Do: "nightly", Tenant: "acme", Key: "backup"}, Action{Do: "settle"}, Action{Do: "write", Tenant: "acme"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"Suspended": {
+		reason:  "A suspended tenant is Ready and closed.",
+		actions: inService(Action{Do: "suspend", Tenant: "acme"}),
+	},
+	"SuspendedAndResumed": {
+		reason:  "One that is resumed is Ready and open.",
+		actions: inService(Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "resume", Tenant: "acme"}),
+	},
+	"SuspendedAndDeleted": {
+		reason:  "A suspended tenant has a last backup all the same.",
+		actions: inService(Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}),
+	},
+	"AnotherTier": {
+		reason: "Modules of another tier are installed once, and that is on record before their Job goes.",
+		actions: inService(
+			Action{Do: "tier", Tenant: "acme", N: 1}, Action{Do: "settle"}, Action{Do: "tier", Tenant: "acme"}, Action{Do: "settle"},
+			Action{Do: "tier", Tenant: "acme", N: 1},
+		),
+	},
+	"RunAgain": {
+		reason: "An effect is run again once the Job of its earlier run has gone.",
+		actions: inService(
+			Action{Do: "rerun", Tenant: "acme", Key: "smoke-test", N: 1}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "smoke-test"},
+			Action{Do: "rerun", Tenant: "acme", Key: "smoke-test", N: 2}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "platform", N: 1}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+		),
+	},
+	"OtherImagesMidway": {
+		reason: "New images don't touch Jobs that are there.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"}, {Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "platform", N: 1},
+		},
+	},
+	"SomebodyElsesDatabase": {
+		reason:  "A database that was there before is left alone, also when the tenant goes.",
+		actions: []Action{{Do: "foreign-database", Tenant: "acme"}, {Do: "create", Tenant: "acme"}, {Do: "settle"}, {Do: "delete", Tenant: "acme", Key: "Background"}},
+	},
+	"Flickers": {
+		reason: "What isn't ready for a moment takes nothing with it.",
+		actions: inService(
+			Action{Do: "flicker", Tenant: "acme", Key: "database"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "settle"},
+			Action{Do: "flicker", Tenant: "acme", Key: "guard"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "settle"},
+			Action{Do: "flicker", Tenant: "acme", Key: "route"}, Action{Do: "reconcile", Tenant: "acme"},
+		),
+	},
+	"FailedJob": {
+		reason: "A Job that failed stays until somebody has looked.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"}, {Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "start", Tenant: "acme", Key: "filestore-clone"},
+			{Do: "hopeless", Tenant: "acme", Key: "filestore-clone"}, {Do: "settle"},
+		},
+	},
+	"BadSpec": {
+		reason:  "A bad spec changes nothing of a tenant in service.",
+		actions: inService(Action{Do: "bad-spec", Tenant: "acme"}, Action{Do: "settle"}),
+	},
+	"BadPlatform": {
+		reason:  "Nor does a bad Platform.",
+		actions: inService(Action{Do: "platform", N: 7}, Action{Do: "settle"}),
+	},
+	"ReplacedAfterOrphan": {
+		reason: "What a tenant that was deleted with --cascade=orphan leaves behind isn't the next one's.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Orphan"}, Action{Do: "settle"},
+			Action{Do: "create", Tenant: "acme"},
+		),
+	},
+	"OrphanedThenDeleted": {
+		reason: "A plain delete that slips in after one with --cascade=orphan drops nothing.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Orphan"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "guard", Tenant: "acme", Key: "guard"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"ProviderDown": {
+		reason: "A provider that is down delays, and nothing else.",
+		actions: []Action{
+			{Do: "provider"}, {Do: "create", Tenant: "acme"}, {Do: "settle"},
+		},
+	},
+	"LostWhileDropping": {
+		reason: "A response that is lost in the middle of a teardown is made up for.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile-lost", Tenant: "acme", N: 1}, Action{Do: "reconcile-lost", Tenant: "acme", N: 2},
+			Action{Do: "reconcile-lost", Tenant: "acme", N: 3}, Action{Do: "reconcile-lost", Tenant: "acme", N: 4},
+		),
+	},
+}
+
+// TestRegressions replays what is told.
 func TestRegressions(t *testing.T) {
-	cases := map[string]struct {
-		reason  string
-		actions []Action
-	}{
-		"Created": {
-			reason:  "A tenant that is left in peace is Ready with four objects.",
-			actions: []Action{{Do: "create", Tenant: "acme"}},
-		},
-		"Deleted": {
-			reason: "A tenant that is deleted leaves nothing but its backup, and its files go only when its database has gone.",
-			actions: []Action{
-				{Do: "create", Tenant: "acme"},
-				{Do: "settle"},
-				{Do: "write", Tenant: "acme"},
-				{Do: "delete", Tenant: "acme", Key: "Background"},
-			},
-		},
-		"Suspended": {
-			reason: "A suspended tenant is Ready and closed.",
-			actions: []Action{
-				{Do: "create", Tenant: "acme"},
-				{Do: "settle"},
-				{Do: "write", Tenant: "acme"},
-				{Do: "suspend", Tenant: "acme"},
-			},
-		},
-		"ReplacedAfterOrphan": {
-			reason: "What a tenant that was deleted with --cascade=orphan leaves behind isn't the next one's.",
-			actions: []Action{
-				{Do: "create", Tenant: "acme"},
-				{Do: "settle"},
-				{Do: "write", Tenant: "acme"},
-				{Do: "delete", Tenant: "acme", Key: "Orphan"},
-				{Do: "settle"},
-				{Do: "create", Tenant: "acme"},
-			},
-		},
-	}
-	for name, tc := range cases {
+	for name, tc := range toldHistories {
 		t.Run(name, func(t *testing.T) {
 			if r := Replay(theFunction, tc.actions, teller()); r.Violation != nil {
 				t.Errorf("%s\nReplay(...): %s", tc.reason, r.Violation)
