@@ -55,7 +55,7 @@ func TestRunFunction(t *testing.T) {
 				return newWorld(t, acme()).request()
 			},
 			want: &fnv1.RunFunctionResponse{
-				Meta: &fnv1.ResponseMeta{Tag: "tag", Ttl: durationpb.New(60e9)},
+				Meta: &fnv1.ResponseMeta{Tag: "tag", Ttl: durationpb.New(5e9)},
 				Desired: &fnv1.State{
 					Composite: &fnv1.Resource{Ready: fnv1.Ready_READY_FALSE, Resource: document(t, `
 status:
@@ -91,7 +91,7 @@ status:
 				return req
 			},
 			want: &fnv1.RunFunctionResponse{
-				Meta:    &fnv1.ResponseMeta{Tag: "tag", Ttl: durationpb.New(60e9)},
+				Meta:    &fnv1.ResponseMeta{Tag: "tag", Ttl: durationpb.New(5e9)},
 				Context: document(t, `{theirs: too}`),
 				Desired: &fnv1.State{
 					Composite: &fnv1.Resource{Ready: fnv1.Ready_READY_FALSE, Resource: document(t, `

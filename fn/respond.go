@@ -24,8 +24,16 @@ const (
 	// soon, when the next thing may be done as soon as this one is recorded.
 	soon = time.Second
 
-	// ttlSettling while something is expected.
-	ttlSettling = time.Minute
+	// ttlSettling while something is expected. Crossplane stops listening to
+	// watches once a tenant has changed some fifty times within a minute or two,
+	// which one that comes to be quickly does: then it asks again by this alone.
+	ttlSettling = 5 * time.Second
+
+	// ttlRefused while somebody has to change what is asked for.
+	ttlRefused = time.Minute
+
+	// ttlUnwatched while it has stopped listening, which it does for five minutes.
+	ttlUnwatched = 2 * time.Second
 
 	// ttlSettled while nothing is.
 	ttlSettled = time.Hour
@@ -71,6 +79,10 @@ const (
 const (
 	conditionAccepted       = "Accepted"
 	conditionUpgradePending = "UpgradePending"
+
+	// conditionResponsive is Crossplane's own: false while it doesn't listen to
+	// watches.
+	conditionResponsive = "Responsive"
 )
 
 // respond says what should exist, how it stands, and when to ask again.
@@ -105,8 +117,18 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 	if !p.finished {
 		t.callAgain(ttlSettling)
 	}
+	if t.unwatched() {
+		t.callAgain(ttlUnwatched)
+	}
 	rsp.Meta.Ttl = durationpb.New(t.again)
 	return nil
+}
+
+// unwatched tells whether Crossplane has stopped listening to what happens to the
+// tenant's resources, for fear of a loop. What was asked for may have been done,
+// and no watch tells.
+func (t *tenancy) unwatched() bool {
+	return t.condition(conditionResponsive).Status == corev1.ConditionFalse
 }
 
 // wire returns the wire form of what is composed.
@@ -127,7 +149,7 @@ func compose(rsp *fnv1.RunFunctionResponse, key string, r *structpb.Struct, read
 
 // setStatus of the composite resource. Whatever a status leaves out is erased.
 func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready bool) {
-	xr := rsp.Desired.GetComposite()
+	xr := rsp.GetDesired().GetComposite()
 	if xr == nil {
 		xr = &fnv1.Resource{}
 		rsp.Desired.Composite = xr
