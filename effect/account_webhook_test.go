@@ -274,7 +274,7 @@ func TestAccountWebhookUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer garbage.Close() //nolint:errcheck // The test is over.
+	defer garbage.Close()
 	go func() {
 		for {
 			conn, err := garbage.Accept()
@@ -289,7 +289,7 @@ func TestAccountWebhookUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() //nolint:errcheck // The test is over.
+	defer silent.Close()
 
 	for name, url := range map[string]string{
 		"Closed":  closed.URL,

@@ -61,7 +61,7 @@ func TestClientEventGarbage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer l.Close() //nolint:errcheck // The test is over.
+			defer l.Close()
 			go func() {
 				for {
 					conn, err := l.Accept()

@@ -106,8 +106,8 @@ func (t *tenancy) backupSchedule() string {
 	}
 
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(t.client.Spec.Subdomain)) // A hash never fails.
-	offset := time.Duration(h.Sum64()%uint64(w.Length.Minutes())) * time.Minute
+	_, _ = h.Write([]byte(t.client.Spec.Subdomain))                             // A hash never fails.
+	offset := time.Duration(h.Sum64()%uint64(w.Length.Minutes())) * time.Minute //nolint:gosec // It is less than a day.
 
 	at := start.Add(offset)
 	return fmt.Sprintf("%d %d * * *", at.Minute(), at.Hour())

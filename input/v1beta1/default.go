@@ -83,14 +83,14 @@ func (p *Platform) Default() {
 	set(&p.Deletion.FinalBackup, FinalBackupRequired)
 }
 
-func (v *Version) setDefaults(namespace string, version v1alpha1.OdooVersion) {
-	set(&v.Namespace, namespace)
-	set(&v.Image, "plana-pulse/odoo:"+string(version)+".0")
-	set(&v.WorkerService, "worker-odoo")
-	set(&v.HTTPPort, 8069)
-	set(&v.WebsocketPort, 8072)
-	set(&v.FilestoreClaim, "odoo-filestore")
-	set(&v.BackupFilestoreClaim, "odoo-filestore-"+string(version))
+func (r *Version) setDefaults(namespace string, version v1alpha1.OdooVersion) {
+	set(&r.Namespace, namespace)
+	set(&r.Image, "plana-pulse/odoo:"+string(version)+".0")
+	set(&r.WorkerService, "worker-odoo")
+	set(&r.HTTPPort, 8069)
+	set(&r.WebsocketPort, 8072)
+	set(&r.FilestoreClaim, "odoo-filestore")
+	set(&r.BackupFilestoreClaim, "odoo-filestore-"+string(version))
 }
 
 func (t *Tier) setDefaults(template string, retentionDays int32, modules []string) {

@@ -76,7 +76,7 @@ func Postgres(t testing.TB) *PostgresServer {
 	}
 	defer log.Close() //nolint:errcheck // The server has its own handle.
 
-	//nolint:noctx // Its end is the cleanup below, which is gentler than a context's.
+	// Its end is the cleanup below, which is gentler than a context's.
 	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(int(s.Port)),
 		"-c", "listen_addresses="+s.Host, "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50")

@@ -493,8 +493,10 @@ func (w *World) fail(xr *object, t *tenant, rsp *fnv1.RunFunctionResponse, messa
 	for _, c := range slices.Clone(list(xr.body, "status", "conditions")) {
 		m, ok := c.(map[string]any)
 		if typ := text(m, "type"); ok && !systemConditions[typ] && !seen[typ] {
-			setCondition(xr.body, w.timestamp(), map[string]any{"type": typ, "status": "Unknown", "reason": "FatalError",
-				"message": "A fatal error occurred before the status of this condition could be determined."})
+			setCondition(xr.body, w.timestamp(), map[string]any{
+				"type": typ, "status": "Unknown", "reason": "FatalError",
+				"message": "A fatal error occurred before the status of this condition could be determined.",
+			})
 		}
 	}
 	if !reflect.DeepEqual(old, xr.body["status"]) {
