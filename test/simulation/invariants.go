@@ -76,9 +76,6 @@ type life struct {
 	// of them that somebody deleted before the ledger knew.
 	done, excused map[string]bool
 
-	// rerun holds the values of the annotation that asks for a rerun.
-	rerun map[string]bool
-
 	// askedAt is when a delete was first refused and recorded, or -1. began tells
 	// whether taking apart has begun, and dropped whether the database's has.
 	askedAt        int64
@@ -459,8 +456,8 @@ func (w *World) checkTeardown(xr *object, l *life, key string) {
 	db := w.databases[name]
 	for _, o := range w.composedBy(xr.uid()) {
 		k := o.key()
-		if k == "guard" || slices.Contains(teardownKeys, k) {
-			continue
+		if k == "guard" || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
+			continue // The pods of a Job that is over do nothing any more.
 		}
 		if k == "database" && (key == "final-backup" || key == "connections-drain") {
 			continue
@@ -585,7 +582,7 @@ func podProblems(pod map[string]any) []string {
 	containers := slices.Concat(list(pod, "initContainers"), list(pod, "containers"))
 	want(len(containers) > 0, "has no container")
 	for _, c := range containers {
-		c, _ := c.(map[string]any) //nolint:errcheck // A container is a map.
+		c, _ := c.(map[string]any)
 		name := text(c, "name") + " "
 		want(dig(c, "securityContext", "allowPrivilegeEscalation") == false, name+"may escalate its privileges")
 		want(!isTrue(c, "securityContext", "privileged"), name+"is privileged")
@@ -604,9 +601,9 @@ func podProblems(pod map[string]any) []string {
 func unreferencedSecrets(pod map[string]any) []string {
 	var out []string
 	for _, c := range slices.Concat(list(pod, "initContainers"), list(pod, "containers")) {
-		c, _ := c.(map[string]any) //nolint:errcheck // A container is a map.
+		c, _ := c.(map[string]any)
 		for _, e := range list(c, "env") {
-			e, _ := e.(map[string]any) //nolint:errcheck // A variable is a map.
+			e, _ := e.(map[string]any)
 			name := text(e, "name")
 			for _, word := range []string{"PASSWORD", "SECRET", "TOKEN", "ACCESS_KEY"} {
 				if strings.Contains(name, word) && text(e, "valueFrom", "secretKeyRef", "name") == "" {
