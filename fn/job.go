@@ -124,9 +124,12 @@ func runOf(job *batchv1.Job) string {
 // unless a person asks for another.
 func (t *tenancy) provisioningRun(effect string) string {
 	again := t.client.GetAnnotations()[annotationRerun]
-	// A suspended tenant's database is closed: what is run again would fail.
-	if !t.suspending() && (again == effect || strings.HasPrefix(again, effect+"/")) {
-		return again
+	if again == effect || strings.HasPrefix(again, effect+"/") {
+		// A suspended tenant's database is closed: what begins then would fail.
+		job := t.observed.jobs[effect]
+		if !t.suspending() || job != nil && runOf(job) == again {
+			return again
+		}
 	}
 	if e, ok := t.ledger[effect]; ok {
 		return e.Run
