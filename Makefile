@@ -63,3 +63,11 @@ simulate: ## Play SEEDS= random histories of tenants, from seed FIRST= on, and p
 .PHONY: simulate-mutants
 simulate-mutants: ## Fail unless the simulation catches every one of a set of broken functions.
 	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestMutants$$' -mutants
+
+.PHONY: e2e
+e2e: ## Install this project in a real control plane, made of processes, and walk the runbook (KEEP=1 leaves it up).
+	@hack/e2e
+
+.PHONY: e2e-faults
+e2e-faults: ## Kill every process of that control plane at twenty moments of tenants' coming and going.
+	@FAULTS=1 hack/e2e -test.run='^TestFaults$$'

@@ -72,6 +72,9 @@ func (s *RedisServer) Client(t testing.TB) *redis.Client {
 	return client
 }
 
+// AdminPassword is the password of Redis' default user, who may do everything.
+func (s *RedisServer) AdminPassword() string { return s.admin }
+
 // Environ is what an effect is told about this server.
 func (s *RedisServer) Environ() map[string]string {
 	return map[string]string{

@@ -1,0 +1,112 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// patience with a tenant. What it takes on an idle machine is in the time line.
+const patience = 3 * time.Minute
+
+// testRunbook walks the runbook, from the apply to the customer's portal.
+func testRunbook(t *testing.T, c *cluster, r *report) {
+	acme := &tenant{cluster: c, name: "acme", project: 23, tier: "pro", version: "18"}
+	line := acme.follow()
+	acme.apply(t)
+	acme.ready(t, patience)
+	line.stop()
+	r.note("from the apply of acme to Ready:\n%s", line)
+
+	acme.inService(t)
+	if got := query[string](t, c, acme.database(), "SELECT value FROM ir_config_parameter WHERE key = 'database.secret'"); got == "the secret of the template" {
+		t.Error("the tenant shares its template's secret")
+	}
+	if got := query[string](t, c, acme.database(), "SELECT login FROM res_users WHERE id = 12"); got != "ceo@acme.bg" {
+		t.Errorf("the admin's login: want the owner's address, got %s", got)
+	}
+
+	out := c.kubectl(t, "get", "planaclient", "acme")
+	for _, word := range []string{"TIER", "VERSION", "URL", "SYNCED", "READY", "AGE", "https://acme.planapulse.app", "pro", "18", "True"} {
+		if !strings.Contains(out, word) {
+			t.Errorf("kubectl get planaclient lacks %s:\n%s", word, out)
+		}
+	}
+	eventually(t, time.Minute, "a steady tenant owns four objects", func() error {
+		var xr struct {
+			Spec struct {
+				Crossplane struct {
+					ResourceRefs []struct{ Kind, Name string } `json:"resourceRefs"`
+				} `json:"crossplane"`
+			} `json:"spec"`
+		}
+		if err := c.object(&xr, "planaclient", "acme"); err != nil {
+			return err
+		}
+		if refs := xr.Spec.Crossplane.ResourceRefs; len(refs) != 4 {
+			return fmt.Errorf("it owns %v", refs)
+		}
+		return nil
+	})
+
+	// The others take their time side by side.
+	others := []*tenant{
+		{cluster: c, name: "corner-shop", project: 7, tier: "starter", version: "17"},
+		{cluster: c, name: "globex", project: 1042, tier: "enterprise", version: "19"},
+		{cluster: c, name: "initech", project: 9, tier: "pro", version: "17"},
+	}
+	for _, x := range others {
+		x.apply(t)
+	}
+	for _, x := range others {
+		x.ready(t, patience)
+		x.inService(t)
+	}
+	if client, err := others[2].get(); err != nil || client.Status.Template != "" {
+		t.Errorf("there is no template pro-template-17, so %s can't be cloned from one: %q, %v", others[2].name, client.Status.Template, err)
+	}
+	if got := query[string](t, c, others[2].database(), "SELECT state FROM ir_module_module WHERE name = 'subscription_oca'"); got != "installed" {
+		t.Errorf("subscription_oca is %s", got)
+	}
+}
+
+// inService checks what the runbook says to check.
+func (x *tenant) inService(t testing.TB) {
+	t.Helper()
+	c := x.cluster
+	if got := c.owner(t, x.database()); got != "odoo" {
+		t.Errorf("database %s: want odoo to own it, got %q", x.database(), got)
+	}
+	c.kubectl(t, "-n", x.namespace(), "get", "httproute", x.name)
+	c.kubectl(t, "-n", namespaceBackup, "get", "cronjob", "backup-"+x.name)
+	if !exists(x.files()) {
+		t.Errorf("there is no folder %s", x.files())
+	}
+	if x.room(t) == "" {
+		t.Errorf("%s has no support room", x.name)
+	}
+	if diff := cmp.Diff([]string{"client.provisioned"}, x.events(t)); diff != "" {
+		t.Errorf("events of %s: -want, +got:\n%s", x.name, diff)
+	}
+	if diff := cmp.Diff([]string{"tenant.provisioned"}, c.portal.about(x.name)); diff != "" {
+		t.Errorf("webhooks of %s: -want, +got:\n%s", x.name, diff)
+	}
+
+	rsp, body, err := x.visit("/web/health")
+	if err != nil || rsp.StatusCode != http.StatusOK || !strings.Contains(body, `"status": "pass"`) {
+		t.Errorf("%s/web/health: %v %v %s", x.database(), rsp, err, body)
+	}
+	rsp, body, err = x.visit("/web/login")
+	if err != nil || rsp.StatusCode != http.StatusOK || !strings.Contains(body, x.name+" Corp") {
+		t.Errorf("%s/web/login: %v %v %s", x.database(), rsp, err, body)
+	}
+	if rsp, _, err = x.visit("/web/database/manager"); err != nil || rsp.StatusCode != http.StatusFound {
+		t.Errorf("%s/web/database/manager: want a redirect away from it, got %v %v", x.database(), rsp, err)
+	}
+}

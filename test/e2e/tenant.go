@@ -1,0 +1,339 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"maunium.net/go/mautrix/id"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+	"github.com/plana-pulse/function-planaclient/test/servers"
+)
+
+var planaClients = schema.GroupVersionResource{Group: "planapulse.com", Version: "v1alpha1", Resource: "planaclients"}
+
+// A tenant of a scenario.
+type tenant struct {
+	cluster *cluster
+
+	name, tier, version string
+	project             int
+
+	// more of its spec, as YAML of one line each.
+	more []string
+}
+
+func (x *tenant) database() string { return x.name + "." + domain }
+
+func (x *tenant) namespace() string {
+	for _, v := range versions {
+		if v.version == x.version {
+			return v.namespace
+		}
+	}
+	return ""
+}
+
+// files is the folder with the tenant's files.
+func (x *tenant) files() string {
+	return filepath.Join(x.cluster.exports, "odoo-"+x.version, x.database())
+}
+
+// yaml of the tenant, as the runbook has it. The installation's own Composition
+// is named because the package brings another one.
+func (x *tenant) yaml() string {
+	y := fmt.Sprintf(`apiVersion: planapulse.com/v1alpha1
+kind: PLANAClient
+metadata:
+  name: %[1]s
+spec:
+  subdomain: %[1]s
+  projectId: %[2]d
+  tier: %[3]s
+  odooVersion: %[4]q
+  ownerEmail: ceo@%[1]s.bg
+  ownerName: "%[1]s Corp"
+  crossplane: {compositionRef: {name: %[5]s}}
+`, x.name, x.project, x.tier, x.version, compositionName)
+	for _, line := range x.more {
+		y += "  " + line + "\n"
+	}
+	return y
+}
+
+// apply the tenant with kubectl.
+func (x *tenant) apply(t testing.TB) {
+	t.Helper()
+	if out, err := x.cluster.tryKubectl(x.yaml(), "apply", "-f", "-"); err != nil {
+		t.Fatalf("kubectl apply: %v\n%s", err, out)
+	}
+}
+
+// get the tenant as the API server has it. Nil: it isn't there.
+func (x *tenant) get() (*v1alpha1.PLANAClient, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	u, err := x.cluster.dynamic.Resource(planaClients).Get(ctx, x.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return planaClient(u)
+}
+
+func planaClient(u *unstructured.Unstructured) (*v1alpha1.PLANAClient, error) {
+	client := &v1alpha1.PLANAClient{}
+	return client, runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, client)
+}
+
+// condition waits until a condition of the tenant is as it should be, and has
+// every one of the words in its message.
+func (x *tenant) condition(t testing.TB, patience time.Duration, typ, status, reason string, words ...string) {
+	t.Helper()
+	x.eventually(t, patience, fmt.Sprintf("%s=%s %s", typ, status, reason), func(client *v1alpha1.PLANAClient) error {
+		if client == nil {
+			return errors.New("there is no such tenant")
+		}
+		for _, c := range client.Status.Conditions {
+			if string(c.Type) != typ {
+				continue
+			}
+			if string(c.Status) != status || reason != "" && string(c.Reason) != reason {
+				return fmt.Errorf("it is %s %s: %s", c.Status, c.Reason, c.Message)
+			}
+			for _, word := range words {
+				if !strings.Contains(c.Message, word) {
+					return fmt.Errorf("its message lacks %q: %s", word, c.Message)
+				}
+			}
+			return nil
+		}
+		return fmt.Errorf("there is no condition %s", typ)
+	})
+}
+
+// eventually something holds of the tenant.
+func (x *tenant) eventually(t testing.TB, patience time.Duration, what string, holds func(*v1alpha1.PLANAClient) error) {
+	t.Helper()
+	var last *v1alpha1.PLANAClient
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		if last == nil {
+			t.Logf("%s doesn't exist", x.name)
+			return
+		}
+		for _, c := range last.Status.Conditions {
+			t.Logf("%s: %s=%s %s: %s", x.name, c.Type, c.Status, c.Reason, c.Message)
+		}
+	}()
+	eventually(t, patience, x.name+": "+what, func() error {
+		client, err := x.get()
+		if err != nil {
+			return err
+		}
+		last = client
+		return holds(client)
+	})
+}
+
+// ready waits until the tenant is.
+func (x *tenant) ready(t testing.TB, patience time.Duration) {
+	t.Helper()
+	x.condition(t, patience, "Ready", "True", "")
+}
+
+// gone waits until the tenant isn't there any more.
+func (x *tenant) gone(t testing.TB, patience time.Duration) {
+	t.Helper()
+	x.eventually(t, patience, "gone", func(client *v1alpha1.PLANAClient) error {
+		if client == nil {
+			return nil
+		}
+		if d := client.Status.Deletion; d != nil {
+			return fmt.Errorf("it is at %s: %s", d.Step, d.Message)
+		}
+		return errors.New("it is there, and no deletion is recorded")
+	})
+}
+
+// delete the tenant as people do, and return what they read.
+func (x *tenant) delete(args ...string) (string, error) {
+	return x.cluster.tryKubectl("", append([]string{"delete", "planaclient", x.name, "--wait=false"}, args...)...)
+}
+
+// get an address of the tenant's through the gateway.
+func (x *tenant) visit(path string) (*http.Response, string, error) {
+	req, err := http.NewRequest(http.MethodGet, x.cluster.gateway.URL+path, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	req.Host = x.database()
+	client := &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	rsp, err := client.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer rsp.Body.Close() //nolint:errcheck // It was read.
+	body, err := io.ReadAll(rsp.Body)
+	return rsp, string(body), err
+}
+
+// events about the tenant in the stream, in order.
+func (x *tenant) events(t testing.TB) []string {
+	t.Helper()
+	entries, err := x.cluster.redis.Client(t).XRange(t.Context(), servers.RedisStream, "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := []string{}
+	for _, e := range entries {
+		if e.Values["subject"] == x.name {
+			types = append(types, e.Values["type"].(string))
+		}
+	}
+	return types
+}
+
+// room is the tenant's support room. Empty: there is none.
+func (x *tenant) room(t testing.TB) string {
+	t.Helper()
+	alias := id.NewRoomAlias(fmt.Sprintf("support-%s-%03d", x.name, x.project), x.cluster.matrix.Name)
+	rsp, err := x.cluster.bot.ResolveAlias(t.Context(), alias)
+	if err != nil {
+		return ""
+	}
+	return string(rsp.RoomID)
+}
+
+// owner of a database. Empty: there is no such database.
+func (c *cluster) owner(t testing.TB, database string) string {
+	t.Helper()
+	return queryOr(t, c, "postgres", "", "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1", database)
+}
+
+// query one value of a database as the superuser.
+func query[T any](t testing.TB, c *cluster, database, sql string, args ...any) T {
+	t.Helper()
+	var zero T
+	return queryRow(t, c, database, zero, false, sql, args...)
+}
+
+// queryOr is query, with a value for no row.
+func queryOr[T any](t testing.TB, c *cluster, database string, none T, sql string, args ...any) T {
+	t.Helper()
+	return queryRow(t, c, database, none, true, sql, args...)
+}
+
+func queryRow[T any](t testing.TB, c *cluster, database string, none T, may bool, sql string, args ...any) T {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), c.postgres.URL(servers.PostgresSuperuser, database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // It was only read from.
+	var got T
+	err = conn.QueryRow(t.Context(), sql, args...).Scan(&got)
+	if may && errors.Is(err, pgx.ErrNoRows) {
+		return none
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return got
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// A timeline is when which condition of a tenant first held.
+type timeline struct {
+	mu    sync.Mutex
+	began time.Time
+	first map[string]time.Duration
+	steps []string
+	stop  context.CancelFunc
+}
+
+// follow the tenant from now on.
+func (x *tenant) follow() *timeline {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &timeline{began: time.Now(), first: map[string]time.Duration{}, stop: cancel}
+	go func() {
+		for ctx.Err() == nil {
+			w, err := x.cluster.dynamic.Resource(planaClients).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + x.name})
+			if err != nil {
+				time.Sleep(50 * time.Millisecond)
+				continue
+			}
+			for e := range w.ResultChan() {
+				if u, ok := e.Object.(*unstructured.Unstructured); ok && u.GetKind() == "PLANAClient" {
+					l.see(u)
+				}
+			}
+		}
+	}()
+	return l
+}
+
+func (l *timeline) see(u *unstructured.Unstructured) {
+	client, err := planaClient(u)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range client.Status.Conditions {
+		if _, known := l.first[string(c.Type)]; c.Status == "True" && !known {
+			l.first[string(c.Type)] = time.Since(l.began)
+		}
+	}
+	if d := client.Status.Deletion; d != nil && (len(l.steps) == 0 || l.steps[len(l.steps)-1] != d.Step) {
+		l.steps = append(l.steps, d.Step)
+	}
+}
+
+// String lists the conditions in the order in which they first held.
+func (l *timeline) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	names := make([]string, 0, len(l.first))
+	for name := range l.first {
+		names = append(names, name)
+	}
+	sort.Slice(names, func(i, j int) bool { return l.first[names[i]] < l.first[names[j]] })
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "  %8s  %s\n", l.first[name].Round(10*time.Millisecond), name)
+	}
+	return b.String()
+}
+
+// deletion is the steps of the teardown, in order.
+func (l *timeline) deletion() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string{}, l.steps...)
+}
