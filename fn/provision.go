@@ -2,6 +2,7 @@ package fn
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -103,6 +104,11 @@ func (p *progress) say(typ string, o outcome) {
 	p.conditions = append(p.conditions, condition{typ: typ, holds: o.ok(), outcome: o})
 }
 
+// moves tells whether anything is about to change without anybody's doing.
+func (p *progress) moves() bool {
+	return slices.ContainsFunc(p.conditions, func(c condition) bool { return c.outcome.state == working })
+}
+
 // provision a tenant: take every step of the plan that may be taken.
 func provision(t *tenancy) *progress {
 	p := newProgress()
@@ -112,7 +118,8 @@ func provision(t *tenancy) *progress {
 	for i := range plan {
 		s := &plan[i]
 
-		if s.applies != nil && !s.applies(t) {
+		// What has begun goes on, whatever has come to light since.
+		if s.applies != nil && !s.applies(t) && !t.observed.exists(s.key) {
 			past[s.name] = true
 			p.say(s.condition, arrived(reasonNotNeeded, "%s", s.otherwise))
 			continue

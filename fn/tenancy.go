@@ -107,8 +107,15 @@ func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Tim
 		database:    client.Spec.Subdomain + "." + platform.Domain,
 		observed:    obs,
 	}
-	if v := client.Status.OdooVersion; v != "" {
-		t.odooVersion = v
+	switch recorded := client.Status.OdooVersion; {
+	case recorded != "":
+		t.odooVersion = recorded
+	case obs.database != nil:
+		// The version that was asked for may have changed since the database was
+		// composed, and before the status could say which it is of.
+		if v := v1alpha1.OdooVersion(obs.database.GetLabels()[labelOdooVersion]); slices.Contains(versions, v) {
+			t.odooVersion = v
+		}
 	}
 	if s := client.Status; s.DatabaseUID != "" && s.DatabaseName != "" {
 		// A Platform with another domain must not lead this tenant's Database
