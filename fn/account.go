@@ -16,8 +16,8 @@ func accountWebhook(t *tenancy) jobSpec {
 func (t *tenancy) accountEnv(event string) []corev1.EnvVar {
 	a := t.platform.Account
 	return []corev1.EnvVar{
-		{Name: "ACCOUNT_WEBHOOK_URL", Value: a.WebhookURL},
+		plainEnv("ACCOUNT_WEBHOOK_URL", a.WebhookURL),
 		secretEnv("ACCOUNT_WEBHOOK_SECRET", a.SigningSecret),
-		{Name: "ACCOUNT_EVENT", Value: event},
+		plainEnv("ACCOUNT_EVENT", event),
 	}
 }

@@ -21,10 +21,10 @@ func clientProvisioned(t *tenancy) jobSpec {
 func (t *tenancy) eventEnv() []corev1.EnvVar {
 	e := t.platform.Events
 	return []corev1.EnvVar{
-		{Name: "REDIS_ADDRESS", Value: e.Address},
+		plainEnv("REDIS_ADDRESS", e.Address),
 		secretEnv("REDIS_PASSWORD", e.PasswordSecret),
-		{Name: "REDIS_TLS", Value: strconv.FormatBool(e.TLS)},
-		{Name: "EVENT_STREAM", Value: verbatim(e.Stream)},
-		{Name: "EVENT_SOURCE", Value: verbatim(e.Source)},
+		plainEnv("REDIS_TLS", strconv.FormatBool(e.TLS)),
+		plainEnv("EVENT_STREAM", e.Stream),
+		plainEnv("EVENT_SOURCE", e.Source),
 	}
 }

@@ -73,13 +73,13 @@ func backup(t *tenancy) (composed, outcome) {
 func (t *tenancy) backupPod(effect string) corev1.PodSpec {
 	b := t.platform.Backup
 	env := []corev1.EnvVar{
-		{Name: "RESTIC_REPOSITORY", Value: t.backupRepository()},
+		plainEnv("RESTIC_REPOSITORY", t.backupRepository()),
 		secretEnv("RESTIC_PASSWORD", b.RepositorySecret),
 		secretEnv("AWS_ACCESS_KEY_ID", v1beta1.SecretKey{Name: b.StorageSecret, Key: "access-key"}),
 		secretEnv("AWS_SECRET_ACCESS_KEY", v1beta1.SecretKey{Name: b.StorageSecret, Key: "secret-key"}),
-		{Name: "AWS_DEFAULT_REGION", Value: b.Region},
-		{Name: "RESTIC_CACHE_DIR", Value: scratchPath},
-		{Name: "BACKUP_RETENTION_DAYS", Value: fmt.Sprint(t.tier.RetentionDays)},
+		plainEnv("AWS_DEFAULT_REGION", b.Region),
+		plainEnv("RESTIC_CACHE_DIR", scratchPath),
+		plainEnv("BACKUP_RETENTION_DAYS", fmt.Sprint(t.tier.RetentionDays)),
 	}
 	c := t.container(effect, t.postgresEnv(), filestoreEnv(), env)
 	c.Resources = requirements(b.Resources)

@@ -1,10 +1,8 @@
 package fn
 
-import corev1 "k8s.io/api/core/v1"
-
 // filestoreClone gives the tenant the files of its template.
 func filestoreClone(t *tenancy) jobSpec {
-	env := append(filestoreEnv(), corev1.EnvVar{Name: "TEMPLATE_DATABASE", Value: t.template.database})
+	env := append(filestoreEnv(), plainEnv("TEMPLATE_DATABASE", t.template.database))
 	return jobSpec{
 		key:       effectFilestoreClone,
 		namespace: t.version.Namespace,

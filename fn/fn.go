@@ -47,7 +47,7 @@ func New(log logging.Logger, clock clock.PassiveClock) *Function {
 
 // RunFunction says what should exist for one tenant.
 func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	rsp := response.To(req, ttlRefused)
+	rsp := response.To(req, ttlStuck)
 	if rsp.GetDesired() == nil {
 		// Crossplane always sends one. Nothing obliges others to.
 		rsp.Desired = &fnv1.State{}

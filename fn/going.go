@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
@@ -58,8 +59,15 @@ func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
 // still going can't be changed, only outlived.
 func (t *tenancy) vacated(s jobSpec) outcome {
 	for _, job := range t.allJobs() {
-		if job.GetNamespace() == s.namespace && job.GetName() == t.jobName(s.key) && job.GetDeletionTimestamp() != nil {
+		if job.GetNamespace() != s.namespace || job.GetName() != t.jobName(s.key) {
+			continue
+		}
+		if job.GetDeletionTimestamp() != nil {
 			return settling(reasonCreating, "Job %s/%s of an earlier run is being taken away", s.namespace, job.GetName())
+		}
+		if owner := metav1.GetControllerOf(&job); owner == nil || owner.UID != t.client.GetUID() {
+			return settling(reasonCreating, "Job %s/%s is there and isn't this tenant's: an earlier one of the name may have left it behind. "+
+				"Delete it: kubectl -n %s delete job %s", s.namespace, job.GetName(), s.namespace, job.GetName())
 		}
 	}
 	if !t.observed.left.jobsKnown {

@@ -8,7 +8,7 @@ import (
 
 // matrixRoomCreate makes the tenant's support room.
 func matrixRoomCreate(t *tenancy) jobSpec {
-	invite := []corev1.EnvVar{{Name: "MATRIX_INVITE", Value: strings.Join(t.platform.Matrix.Invite, ",")}}
+	invite := []corev1.EnvVar{plainEnv("MATRIX_INVITE", strings.Join(t.platform.Matrix.Invite, ","))}
 	return jobSpec{
 		key:       effectMatrixRoomCreate,
 		namespace: t.platform.Effects.Namespace,
@@ -21,9 +21,9 @@ func matrixRoomCreate(t *tenancy) jobSpec {
 func (t *tenancy) matrixEnv() []corev1.EnvVar {
 	m := t.platform.Matrix
 	return []corev1.EnvVar{
-		{Name: "MATRIX_HOMESERVER", Value: m.Homeserver},
-		{Name: "MATRIX_SERVER_NAME", Value: m.ServerName},
+		plainEnv("MATRIX_HOMESERVER", m.Homeserver),
+		plainEnv("MATRIX_SERVER_NAME", m.ServerName),
 		secretEnv("MATRIX_ACCESS_TOKEN", m.TokenSecret),
-		{Name: "MATRIX_ROOM", Value: t.supportRoom()},
+		plainEnv("MATRIX_ROOM", t.supportRoom()),
 	}
 }

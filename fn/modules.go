@@ -18,7 +18,7 @@ func moduleInstall(t *tenancy) jobSpec {
 // exist, so what it has done is verified by an effect.
 func (t *tenancy) install(key string, names []string) jobSpec {
 	modules := strings.Join(names, ",")
-	env := append(t.postgresEnv(), corev1.EnvVar{Name: "ODOO_MODULES", Value: modules})
+	env := append(t.postgresEnv(), plainEnv("ODOO_MODULES", modules))
 
 	args := []string{
 		"--database=" + t.database,
@@ -39,7 +39,7 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 		Args:    args,
 		// All that Odoo creates must belong to its own role, which doesn't own
 		// the database yet: else it would be listed while half installed.
-		Env:             append(env, corev1.EnvVar{Name: "PGOPTIONS", Value: "-c role=" + pgOption(t.platform.Postgres.OdooRole)}),
+		Env:             append(env, plainEnv("PGOPTIONS", "-c role="+pgOption(t.platform.Postgres.OdooRole))),
 		Resources:       requirements(t.platform.Effects.InstallResources),
 		SecurityContext: restricted(),
 	}
@@ -59,7 +59,7 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 }
 
 // pgOption escapes a value for PGOPTIONS, where spaces separate and backslashes
-// escape, and for the kubelet.
+// escape.
 func pgOption(value string) string {
-	return verbatim(strings.NewReplacer(`\`, `\\`, ` `, `\ `).Replace(value))
+	return strings.NewReplacer(`\`, `\\`, ` `, `\ `).Replace(value)
 }

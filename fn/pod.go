@@ -107,43 +107,44 @@ func (t *tenancy) withFilestore() podOption {
 	return withClaim("filestore", t.version.FilestoreClaim, filestoreRoot, false)
 }
 
-// tenantEnv tells an effect whom it works for. Values go in as they are: no
-// shell and no template ever sees them.
+// tenantEnv tells an effect whom it works for. No shell and no template ever sees
+// these values.
 func (t *tenancy) tenantEnv() []corev1.EnvVar {
 	spec := t.client.Spec
 	return []corev1.EnvVar{
-		{Name: "TENANT_NAME", Value: spec.Subdomain},
-		{Name: "TENANT_UID", Value: string(t.client.GetUID())},
-		{Name: "TENANT_PROJECT_ID", Value: fmt.Sprint(spec.ProjectID)},
-		{Name: "TENANT_DATABASE", Value: t.database},
-		{Name: "TENANT_TIER", Value: string(spec.Tier)},
-		{Name: "TENANT_ODOO_VERSION", Value: string(t.odooVersion)},
-		{Name: "TENANT_OWNER_EMAIL", Value: verbatim(spec.OwnerEmail)},
-		{Name: "TENANT_OWNER_NAME", Value: verbatim(spec.OwnerName)},
+		plainEnv("TENANT_NAME", spec.Subdomain),
+		plainEnv("TENANT_UID", string(t.client.GetUID())),
+		plainEnv("TENANT_PROJECT_ID", fmt.Sprint(spec.ProjectID)),
+		plainEnv("TENANT_DATABASE", t.database),
+		plainEnv("TENANT_TIER", string(spec.Tier)),
+		plainEnv("TENANT_ODOO_VERSION", string(t.odooVersion)),
+		plainEnv("TENANT_OWNER_EMAIL", spec.OwnerEmail),
+		plainEnv("TENANT_OWNER_NAME", spec.OwnerName),
 	}
 }
 
-// verbatim keeps the kubelet from expanding $(NAME) in a value.
-func verbatim(value string) string {
-	return strings.ReplaceAll(value, "$", "$$")
+// plainEnv returns a value for an effect, which reaches it as it is: the dollar is
+// doubled, or the kubelet would expand what looks like $(NAME).
+func plainEnv(name, value string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, Value: strings.ReplaceAll(value, "$", "$$")}
 }
 
 // postgresEnv tells a program how to reach the database server, in libpq's names.
 func (t *tenancy) postgresEnv() []corev1.EnvVar {
 	pg := t.platform.Postgres
 	return []corev1.EnvVar{
-		{Name: "PGHOST", Value: pg.Host},
-		{Name: "PGPORT", Value: fmt.Sprint(pg.Port)},
-		{Name: "PGSSLMODE", Value: pg.SSLMode},
+		plainEnv("PGHOST", pg.Host),
+		plainEnv("PGPORT", fmt.Sprint(pg.Port)),
+		plainEnv("PGSSLMODE", pg.SSLMode),
 		secretEnv("PGUSER", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "username"}),
 		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "password"}),
-		{Name: "ODOO_ROLE", Value: verbatim(pg.OdooRole)},
+		plainEnv("ODOO_ROLE", pg.OdooRole),
 	}
 }
 
 // filestoreEnv tells an effect where the filestore is.
 func filestoreEnv() []corev1.EnvVar {
-	return []corev1.EnvVar{{Name: "FILESTORE_ROOT", Value: filestoreRoot}}
+	return []corev1.EnvVar{plainEnv("FILESTORE_ROOT", filestoreRoot)}
 }
 
 // secretEnv takes a value from a Secret in the pod's namespace.

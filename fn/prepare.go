@@ -10,7 +10,7 @@ import (
 // owner as admin. One that was adopted is only marked as this tenant's: it has
 // users who know their passwords.
 func tenantPrepare(t *tenancy) jobSpec {
-	adopted := []corev1.EnvVar{{Name: "TENANT_ADOPTED", Value: strconv.FormatBool(t.adopted())}}
+	adopted := []corev1.EnvVar{plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.adopted()))}
 	return jobSpec{
 		key:       effectTenantPrepare,
 		namespace: t.version.Namespace,

@@ -29,11 +29,11 @@ const (
 	// which one that comes to be quickly does: then it asks again by this alone.
 	ttlSettling = 5 * time.Second
 
-	// ttlRefused while somebody has to change what is asked for.
-	ttlRefused = time.Minute
+	// ttlStuck while it is somebody's turn to act, which may take days.
+	ttlStuck = time.Minute
 
 	// ttlUnwatched while it has stopped listening, which it does for five minutes.
-	ttlUnwatched = 2 * time.Second
+	ttlUnwatched = time.Second
 
 	// ttlSettled while nothing is.
 	ttlSettled = time.Hour
@@ -114,8 +114,11 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 		rsp.Requirements = &fnv1.Requirements{Resources: t.wanted}
 	}
 	t.callAgain(ttlSettled)
-	if !p.finished {
+	switch {
+	case p.moves():
 		t.callAgain(ttlSettling)
+	case !p.finished:
+		t.callAgain(ttlStuck)
 	}
 	if t.unwatched() {
 		t.callAgain(ttlUnwatched)

@@ -14,6 +14,6 @@ func smokeTest(t *tenancy) jobSpec {
 		key:       effectSmokeTest,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectSmokeTest, []corev1.EnvVar{{Name: "SMOKE_URL", Value: worker}})),
+		pod:       t.pod(t.container(effectSmokeTest, []corev1.EnvVar{plainEnv("SMOKE_URL", worker)})),
 	}
 }

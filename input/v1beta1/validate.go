@@ -75,7 +75,11 @@ func (p *Platform) Validate() field.ErrorList {
 	p.Events.validate(v, field.NewPath("events"))
 
 	v.subdomain(field.NewPath("quota", "name"), p.Quota.Name)
-	v.httpURL(field.NewPath("suspension", "redirectURL"), p.Suspension.RedirectURL)
+	redirect := field.NewPath("suspension", "redirectURL")
+	v.httpURL(redirect, p.Suspension.RedirectURL)
+	if strings.ContainsAny(p.Suspension.RedirectURL, "?#") {
+		v.invalid(redirect, p.Suspension.RedirectURL, "must have no query and no fragment: a route can't redirect to one")
+	}
 
 	deletion := field.NewPath("deletion")
 	v.duration(deletion.Child("gracePeriod"), *p.Deletion.GracePeriod, 0, 30*24*time.Hour)
