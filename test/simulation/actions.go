@@ -227,8 +227,6 @@ func (w *World) annotate(xr *object, name, value string) {
 // cancel a delete: take the annotation off.
 func cancel(w *World, _ Action, xr *object) {
 	w.update(xr, func(body map[string]any) { drop(body, "metadata", "annotations", annotationAttempt) })
-	l := w.lives[xr.uid()]
-	l.askedAt, l.began = -1, false
 }
 
 func raiseVersion(_ Action, spec map[string]any) {

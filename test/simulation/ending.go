@@ -74,6 +74,10 @@ func (w *World) help() bool {
 			w.trace("        somebody deletes %s, which failed", r)
 			w.handDelete(o)
 			helped = true
+		case o.kind == kindJob && l == nil && !o.deleting() && w.client(text(o.body, "metadata", "labels", labelComposite)) != nil:
+			w.trace("        somebody deletes %s, which an orphaned tenant left behind", r)
+			w.destroy(o, policyBackground)
+			helped = true
 		case o.kind == kindDatabase && l != nil && o.annotation(annotationFailed) < o.annotation(annotationPending) && o.annotation(annotationSucceeded) < o.annotation(annotationPending) && !o.deleting():
 			w.trace("        somebody tells provider-sql to go on with %s", r)
 			l.crashed = true
@@ -116,7 +120,8 @@ func (w *World) checkPresent(l *life) {
 		wrong("is still being deleted")
 		return
 	case xr.annotation(annotationAttempt) != "":
-		if !l.handled {
+		// One that was protected after the fact stays until somebody decides.
+		if !l.handled && !isTrue(xr.body, "spec", "deletionProtection") {
 			wrong("was to be deleted and is still there")
 		}
 		return
@@ -167,7 +172,8 @@ func (w *World) checkPresent(l *life) {
 // be. They are for people to move.
 func (w *World) foreignFiles(l *life) bool {
 	for _, version := range versions {
-		if d := w.files[versionNamespace(version)+"/"+databaseOf(l.name)]; d != nil && d.uid != l.uid && !l.adopted {
+		d, db := w.files[versionNamespace(version)+"/"+databaseOf(l.name)], w.databases[databaseOf(l.name)]
+		if d != nil && d.uid != l.uid && (!l.adopted || db == nil || !db.foreign) {
 			return true
 		}
 	}

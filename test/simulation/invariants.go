@@ -237,6 +237,10 @@ func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired 
 // checkApplied looks at what a response has made of the cluster.
 func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object) {
 	w, xr := m.w, m.xr
+	if xr.annotation(annotationAttempt) == "" && dig(xr.body, "status", "deletion") == nil {
+		// A delete that was cancelled, and seen to be.
+		m.l.askedAt, m.l.began = -1, false
+	}
 	if recorded, ok := dig(xr.body, "status", "projectId").(float64); ok {
 		m.l.project = int(recorded)
 	}

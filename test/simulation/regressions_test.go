@@ -148,6 +148,49 @@ var toldHistories = map[string]told{
 			Action{Do: "guard", Tenant: "acme", Key: "guard"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
 		),
 	},
+	"SuspendedAndRunAgain": {
+		reason:  "What can't be run while a tenant is suspended waits, and is run when it is resumed.",
+		actions: inService(Action{Do: "suspend", Tenant: "acme"}, Action{Do: "rerun", Tenant: "acme", Key: "filestore-clone"}),
+	},
+	"DeletedCancelledAndDeleted": {
+		reason: "A cancel that nobody saw is none: the grace period is the first delete's.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "cancel", Tenant: "acme"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"ReplacedAfterOrphanMidway": {
+		reason: "A Job that an orphaned tenant has left behind is never written to.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"}, {Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "delete", Tenant: "acme", Key: "Orphan"}, {Do: "settle"},
+			{Do: "create", Tenant: "acme", N: 9},
+		},
+	},
+	"AdoptedDeletedAndAdopted": {
+		reason: "A database that is adopted twice is the second one's.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme"}, {Do: "create", Tenant: "acme", N: 34}, {Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"}, {Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Foreground"}, {Do: "settle"}, {Do: "create", Tenant: "acme", N: 9},
+		},
+	},
+	"AnotherVersionAtOnce": {
+		reason: "The version that a database is being created of is the tenant's, whatever is asked for a moment later.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"}, {Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "version", Tenant: "acme"},
+		},
+	},
+	"AdoptedMidway": {
+		reason: "A step that has begun goes on, also if its tenant wouldn't need it any more.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"}, {Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "hand-edit", Tenant: "acme", Key: "database", N: 2}, {Do: "adopt", Tenant: "acme"},
+		},
+	},
 	"ProviderDown": {
 		reason: "A provider that is down delays, and nothing else.",
 		actions: []Action{
