@@ -39,10 +39,12 @@ func testTrouble(t *testing.T, c *cluster) {
 			t.Error("the foreign database has changed")
 		}
 
-		// The runbook's own way out: rename it, and have the tenant look again.
+		// The runbook's own way out: rename it, and have it looked at again.
+		// provider-sql looks every ten minutes, or when its object changes.
 		x.apply(t)
 		x.condition(t, patience, "DatabaseReady", "False", "NameCollision")
 		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q RENAME TO hooli_of_before", x.database()))
+		c.kubectl(t, "-n", namespaceCrossplane, "annotate", "databases.postgresql.sql.m.crossplane.io", x.name, "planapulse.com/look-again=1")
 		x.ready(t, 2*patience)
 		if after := c.dump(t, "hooli_of_before"); after != before {
 			t.Error("the foreign database has changed")
