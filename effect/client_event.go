@@ -35,7 +35,7 @@ type ClientEventConfig struct {
 	Address  string `env:"REDIS_ADDRESS,required,notEmpty"  doc:"Redis' host and port."`
 	Username string `env:"REDIS_USERNAME"                   doc:"User to log in as. Empty means Redis' default user. It needs the commands EVAL, EVALSHA, GET, SET, DEL and XADD on EVENT_STREAM and on the keys that begin with it in braces."`
 	Password string `env:"REDIS_PASSWORD,required,notEmpty" doc:"That user's password." secret:"true"`
-	TLS      bool   `env:"REDIS_TLS" envDefault:"false"     doc:"Whether to speak TLS."`
+	TLS      bool   `env:"REDIS_TLS" envDefault:"false"     doc:"Whether to speak TLS. Redis' certificate must be for the host of REDIS_ADDRESS, and from an authority that the image knows: Debian's, or those in the file that SSL_CERT_FILE names."`
 	Stream   string `env:"EVENT_STREAM" envDefault:"PLANA:events" doc:"The stream that the event is added to."`
 	Source   string `env:"EVENT_SOURCE,required,notEmpty"   doc:"CloudEvents source: a URI that says which installation speaks."`
 }

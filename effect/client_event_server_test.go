@@ -5,6 +5,7 @@ package effect
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"strings"
 	"sync"
 	"syscall"
@@ -232,4 +233,60 @@ func TestClientEventOutage(t *testing.T) {
 	if took := time.Since(began); code != ExitFailed || took > 5*time.Second || !strings.Contains(out, "connection refused") {
 		t.Errorf("a server that is down: exit code %d after %s:\n%s", code, took, out)
 	}
+}
+
+// With REDIS_TLS, the password goes to the right server and to no other.
+func TestClientEventTLS(t *testing.T) {
+	s, plain := servers.RedisTLS(t), servers.Redis(t)
+	_, port, err := net.SplitHostPort(s.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		reason  string
+		environ map[string]string
+		says    string
+	}{
+		"WrongName": {
+			reason:  "The same server under a name that isn't in its certificate.",
+			environ: map[string]string{"REDIS_ADDRESS": net.JoinHostPort("localhost", port)},
+			says:    "certificate is not valid for any names, but wanted to match localhost",
+		},
+		"UnknownAuthority": {
+			reason:  "Whoever vouches for itself is trusted by those only who were told so.",
+			environ: map[string]string{"SSL_CERT_FILE": ""},
+			says:    "certificate signed by unknown authority",
+		},
+		"ServerWithoutTLS": {
+			reason:  "It isn't spoken to in plain text instead.",
+			environ: map[string]string{"REDIS_ADDRESS": plain.Address},
+			says:    "cannot add client.provisioned",
+		},
+		"EffectWithoutTLS": {
+			reason:  "A server that speaks nothing else.",
+			environ: map[string]string{"REDIS_TLS": "false"},
+			says:    "cannot add client.provisioned",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			environ := acme.environ(redisEnviron(s), tc.environ)
+			code, log := runChild(t, "client-provisioned", environ)
+			if code != ExitFailed || !strings.Contains(log, tc.says) {
+				t.Errorf("%s\nwant exit code %d and %q, got %d:\n%s", tc.reason, ExitFailed, tc.says, code, log)
+			}
+			if strings.Contains(log, s.Password) {
+				t.Errorf("the password reaches the log:\n%s", log)
+			}
+			wantPublished(t, s)
+			wantPublished(t, plain)
+		})
+	}
+
+	for range 2 {
+		if code, log := runChild(t, "client-provisioned", redisEnviron(s)); code != ExitDone {
+			t.Fatalf("exit code %d:\n%s", code, log)
+		}
+	}
+	wantPublished(t, s, eventClientProvisioned)
 }

@@ -2,9 +2,11 @@ package servers
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,11 +29,29 @@ type RedisServer struct {
 	Username string
 	Password string
 
+	// Authority is the file with the certificate that vouches for this server's,
+	// or "" if it speaks no TLS.
+	Authority string
+
 	admin string
+	tls   *tls.Config
 }
 
 // Redis starts a Redis server. It is stopped at the end of the test.
 func Redis(t testing.TB) *RedisServer {
+	t.Helper()
+	return startRedis(t, "")
+}
+
+// RedisTLS starts a Redis server that speaks nothing but TLS, with a certificate
+// for its address and no name. It is stopped at the end of the test.
+func RedisTLS(t testing.TB) *RedisServer {
+	t.Helper()
+	return startRedis(t, certify(t, net.IPv4(127, 0, 0, 1)))
+}
+
+// startRedis with TLS if there is a directory with a certificate.
+func startRedis(t testing.TB, certificate string) *RedisServer {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -44,15 +64,23 @@ func Redis(t testing.TB) *RedisServer {
 		Password: rand.Text(),
 		admin:    rand.Text(),
 	}
+	listen := []string{"port " + port}
+	if certificate != "" {
+		s.Authority = filepath.Join(certificate, certificateFile)
+		s.tls = trusting(t, s.Authority)
+		listen = []string{
+			"port 0", "tls-port " + port, "tls-auth-clients no",
+			"tls-cert-file " + s.Authority, "tls-key-file " + filepath.Join(certificate, keyFile),
+		}
+	}
 	server := exec.Command(program, "-")
-	server.Stdin = strings.NewReader(strings.Join([]string{
+	server.Stdin = strings.NewReader(strings.Join(append(listen,
 		"bind 127.0.0.1",
-		"port " + port,
 		`save ""`,
-		"dir " + t.TempDir(),
-		"requirepass " + s.admin,
+		"dir "+t.TempDir(),
+		"requirepass "+s.admin,
 		fmt.Sprintf("user %s on >%s ~%s ~{%s}:* +eval +evalsha +get +set +del +xadd", s.Username, s.Password, RedisStream, RedisStream),
-	}, "\n") + "\n")
+	), "\n") + "\n")
 	s.process = start(t, "Redis", server, func() error {
 		return s.Client(t).Ping(t.Context()).Err()
 	})
@@ -65,6 +93,7 @@ func (s *RedisServer) Client(t testing.TB) *redis.Client {
 	client := redis.NewClient(&redis.Options{
 		Addr:                     s.Address,
 		Password:                 s.admin,
+		TLSConfig:                s.tls,
 		MaxRetries:               -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -77,10 +106,14 @@ func (s *RedisServer) AdminPassword() string { return s.admin }
 
 // Environ is what an effect is told about this server.
 func (s *RedisServer) Environ() map[string]string {
-	return map[string]string{
+	environ := map[string]string{
 		"REDIS_ADDRESS":  s.Address,
 		"REDIS_USERNAME": s.Username,
 		"REDIS_PASSWORD": s.Password,
 		"EVENT_STREAM":   RedisStream,
 	}
+	if s.Authority != "" {
+		environ["REDIS_TLS"], environ["SSL_CERT_FILE"] = "true", s.Authority
+	}
+	return environ
 }
