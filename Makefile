@@ -3,7 +3,7 @@
 
 .PHONY: help
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-17s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-17s %s\n", $$1, $$2 }'
 
 .PHONY: build
 build: ## Build the function into _output/.
@@ -15,17 +15,25 @@ render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQ
 
 # Without cgo the builds of tools, function and tests share one cache, and no C
 # compiler is asked for.
+test test-units test-manifests test-render golden: export CGO_ENABLED := 0
+
 .PHONY: test
-test: export CGO_ENABLED := 0
-test: ## Test everything that needs no server: units, manifests, goldens, generated files.
+test: test-units test-manifests test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
+
+.PHONY: test-units
+test-units: ## Test the function, the effects and the simulation.
 	@go test ./...
+
+.PHONY: test-manifests
+test-manifests: ## Test what is in deploy/, example/ and docs/.
 	@cd test/deploy && go test ./...
+
+.PHONY: test-render
+test-render: ## Test tenants that the real engine renders, against goldens, schemas and rules.
 	@hack/tool crossplane >/dev/null && hack/tool crossplane-cli >/dev/null
 	@cd test/render && go test -count=1 ./...
-	@hack/generate --check
 
 .PHONY: golden
-golden: export CGO_ENABLED := 0
 golden: ## Rewrite what test/render/testdata wants to what is rendered now: read the diff before you commit it.
 	@cd test/render && go test -count=1 -run='^TestLifecycle$$' . -update
 	@cd test/render && go test -count=1 -run='^TestGolden$$' . -update
