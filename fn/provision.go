@@ -150,7 +150,7 @@ func provision(t *tenancy) *progress {
 
 // follow a sequence of steps, strictly one after the other, and return the one
 // that it has come to: nil once all are done.
-func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
+func follow(t *tenancy, p *progress, sequence []step, run string) (*step, outcome) {
 	for i := range sequence {
 		s := &sequence[i]
 		if s.applies != nil && !s.applies(t) {
@@ -159,8 +159,20 @@ func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
 		c, o := s.take(t)
 		p.compose(s.key, c, o.ok())
 		if !o.ok() && (!s.optional || o.state != failed) {
+			t.keepBegun(p, sequence[i+1:], run)
 			return s, o
 		}
 	}
 	return nil, outcome{}
+}
+
+// keepBegun keeps the Jobs of later steps that have begun before an earlier step
+// was undone by somebody's hand.
+func (t *tenancy) keepBegun(p *progress, later []step, run string) {
+	for i := range later {
+		key := later[i].key
+		if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.remembered(key, run) {
+			p.compose(key, t.kept(key), false)
+		}
+	}
 }

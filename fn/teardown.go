@@ -112,7 +112,7 @@ func deprovision(t *tenancy) *progress {
 		return p
 	}
 
-	current, o := follow(t, p, teardown)
+	current, o := follow(t, p, teardown, t.teardownRun())
 	remembered := t.client.Status.Deletion
 	if remembered == nil {
 		// What isn't recorded hasn't begun.

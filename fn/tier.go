@@ -14,7 +14,7 @@ func changeTier(t *tenancy) (composed, outcome) {
 	case from == to && t.client.Status.Tier != "" && lower(to, t.client.Status.Tier):
 		return composed{}, outcome{ailing, reasonDowngraded, "tier " + string(t.client.Status.Tier) + " was given up for " + string(to) +
 			": backups are kept for less long, and modules that are installed stay installed"}
-	case from != to && t.suspending():
+	case from != to && t.suspending() && !t.observed.exists(effectTierModules):
 		return composed{}, waits(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to)
 	case from == to:
 		return t.unrecorded(effectTierModules), arrived(reasonAvailable, "tier %s is in service", to)
