@@ -25,11 +25,8 @@ const (
 var (
 	// mayCreate a database, or look at one that exists already. Under the
 	// default policies provider-sql would adopt that one without a word, and
-	// drop it with the tenant. Nor may it fill in the object from what it looks
-	// at: should that one go, the tenant's own would be created with its owner,
-	// whom Odoo's workers may listen to before the clone is prepared, and with a
-	// tablespace that only a superuser may name.
-	mayCreate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionCreate}
+	// drop it with the tenant.
+	mayCreate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionCreate, xpv1.ManagementActionLateInitialize}
 
 	// mayOnlyLook at what is there.
 	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}

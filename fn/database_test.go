@@ -50,7 +50,7 @@ spec:
 }
 
 const (
-	mayCreate   = "[Observe, Create]"
+	mayCreate   = "[Observe, Create, LateInitialize]"
 	mayOnlyLook = "[Observe, LateInitialize]"
 	mayKeep     = "[Observe, Update, LateInitialize]"
 
@@ -444,7 +444,7 @@ func TestDatabaseUID(t *testing.T) {
 	if c := conditionOf(rsp, "DatabaseReady"); c.GetReason() != "NameCollision" {
 		t.Errorf("another object takes the place of the proven one: want reason NameCollision, got %v", c)
 	}
-	if diff := cmp.Diff([]any{"Observe", "Create"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+	if diff := cmp.Diff([]any{"Observe", "Create", "LateInitialize"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
 		t.Errorf("policies of an object that took the proven one's place: -want, +got:\n%s", diff)
 	}
 }
