@@ -134,6 +134,10 @@ func (w *World) checkPresent(l *life) {
 			wrong("is Ready with somebody else's database")
 		}
 		return
+	case (w.orphaned(xr) || db != nil && db.madeFor != "" && db.madeFor != l.uid) && !l.adopted:
+		// The Database object is an earlier tenant's, and so may be what it
+		// stands for. That, too, is for people to resolve.
+		return
 	case l.handled || w.foreignFiles(l):
 		return
 	}
@@ -166,6 +170,12 @@ func (w *World) checkPresent(l *life) {
 	case !slices.Contains(w.portal, notice{l.uid, "tenant.provisioned"}), !slices.Contains(w.stream, notice{l.uid, "client.provisioned"}) && !slices.Contains(w.stream, notice{l.uid, "client-provisioned"}):
 		wrong("was never announced")
 	}
+}
+
+// orphaned tells whether a tenant's Database object is older than the tenant.
+func (w *World) orphaned(xr *object) bool {
+	o := w.find(xr.name, "database")
+	return o != nil && text(o.body, "metadata", "creationTimestamp") < text(xr.body, "metadata", "creationTimestamp")
 }
 
 // foreignFiles tells whether somebody else's files are where a tenant's should

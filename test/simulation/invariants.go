@@ -311,6 +311,8 @@ func (w *World) checkRemoval(xr, o *object) {
 	recorded := remembered && text(entry, "run") == run
 	switch {
 	case w.stale(xr, key, run):
+	case key == "final-backup" && l.waived:
+		// Nobody needs it any more.
 	case leaving && !slices.Contains(teardownKeys, key):
 		l.began = true
 		// What is finished has to be on record before it goes, or nobody knows
@@ -507,7 +509,7 @@ func (w *World) checkEffect(o *object, program string, env map[string]string) {
 	if strings.HasSuffix(program, "backup") && !repositoryBelongs(repositoryOf(env), l.name, l.project) {
 		w.violate(invariantForeign, "%s of %s goes into %s", program, l.name, repositoryOf(env))
 	}
-	if program == "client-provisioned" && !w.served(env["TENANT_DATABASE"]) && !l.handled && !o.deleting() {
+	if program == "client-provisioned" && !w.streamed[notice{l.uid, program}] && !w.served(env["TENANT_DATABASE"]) && !l.handled && !o.deleting() {
 		db := w.databases[env["TENANT_DATABASE"]]
 		w.violate(invariantPublished, "%s is announced before it is served: %+v", l.name, db)
 	}

@@ -171,8 +171,8 @@ func (w *World) provide(o *object, how provision) bool {
 		if err != "" {
 			put(o.body, w.timestamp(), "metadata", "annotations", annotationFailed)
 			setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
-			w.providerSays(o, func() bool { return false }, err)
-			return !equalBodies(before, o.body)
+			// Every attempt leaves another time behind, and nothing else.
+			return w.providerSays(o, func() bool { return equalAny(before["status"], o.body["status"]) }, err)
 		}
 		w.databases[name] = created
 		w.checkPublished(o, created)
@@ -276,7 +276,8 @@ func (w *World) drifted(o *object, db *database) bool {
 
 // alter is ALTER DATABASE.
 func (w *World) alter(o *object, db *database) {
-	if l := w.lives[o.controller()]; db.foreign && (l == nil || !l.adopted) {
+	// An orphaned object goes on standing for its own database.
+	if l := w.lives[o.controller()]; db.foreign && l != nil && !l.adopted {
 		w.violate(invariantForeign, "%s, which is somebody else's, was altered", db.name)
 	}
 	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" && owner != db.owner {

@@ -176,6 +176,15 @@ var toldHistories = map[string]told{
 			{Do: "delete", Tenant: "acme", Key: "Foreground"}, {Do: "settle"}, {Do: "create", Tenant: "acme", N: 9},
 		},
 	},
+	"AnotherTierThenSuspended": {
+		reason: "Modules that are being installed when a tenant is suspended aren't interrupted.",
+		actions: inService(
+			Action{Do: "tier", Tenant: "acme", N: 1}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "tier-modules"},
+			Action{Do: "suspend", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "finish", Tenant: "acme", Key: "tier-modules"},
+		),
+	},
 	"AnotherVersionAtOnce": {
 		reason: "The version that a database is being created of is the tenant's, whatever is asked for a moment later.",
 		actions: []Action{
