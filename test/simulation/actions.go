@@ -268,7 +268,7 @@ func mend(w *World, _ Action, xr *object) {
 		put(body, float64(l.project), "spec", "projectId")
 		if v := text(body, "spec", "odooVersion"); !slices.Contains(versions, v) {
 			if v = text(body, "status", "odooVersion"); v == "" {
-				v = "18"
+				v = "19"
 			}
 			put(body, v, "spec", "odooVersion")
 		}
