@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -339,45 +340,49 @@ func sound(t *testing.T, repo *repository) {
 }
 
 func TestBackupKilled(t *testing.T) {
-	v := newVault(t)
-	// Every few attempts begin with a repository that doesn't exist, which is
-	// when most can go wrong.
-	path := func(attempt int) string { return fmt.Sprintf("killed-%d/acme-023", attempt/4) }
-	complete := func(attempt int) int {
-		repo := v.repository(t, path(attempt))
-		if found, err := repo.initialised(t.Context()); !found || err != nil {
-			return 0
-		}
-		snapshots, err := repo.snapshots(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for _, r := range runs(snapshots) {
-			if r.complete() {
-				n++
+	for effect, kind := range map[string]string{"backup": kindBackup, "final-backup": kindFinal} {
+		t.Run(effect, func(t *testing.T) {
+			v := newVault(t)
+			// Every few attempts begin with a repository that doesn't exist, which is
+			// when most can go wrong.
+			path := func(attempt int) string { return fmt.Sprintf("killed-%d/acme-023", attempt/4) }
+			complete := func(attempt int) int {
+				repo := v.repository(t, path(attempt))
+				if found, err := repo.initialised(t.Context()); !found || err != nil {
+					return 0
+				}
+				snapshots, err := repo.snapshots(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for _, r := range runs(snapshots) {
+					if r.complete() && r.kind == kind {
+						n++
+					}
+				}
+				return n
 			}
-		}
-		return n
+			var before int
+			Kills{
+				Effect: effect,
+				Environ: func(attempt int) map[string]string {
+					return v.environ(acme, map[string]string{"RESTIC_REPOSITORY": v.s3.Repository(path(attempt))})
+				},
+				Before: func(_ *testing.T, attempt int) { before = complete(attempt) },
+				Killed: func(_ *testing.T, attempt int) { before = complete(attempt) },
+				After: func(t *testing.T, attempt int) {
+					t.Helper()
+					if after := complete(attempt); after != before+1 {
+						t.Errorf("there were %d complete runs, and one more made %d", before, after)
+					}
+					if attempt%4 == 3 {
+						sound(t, v.repository(t, path(attempt)))
+					}
+				},
+			}.survive(t)
+		})
 	}
-	var before int
-	Kills{
-		Effect: "backup",
-		Environ: func(attempt int) map[string]string {
-			return v.environ(acme, map[string]string{"RESTIC_REPOSITORY": v.s3.Repository(path(attempt))})
-		},
-		Before: func(_ *testing.T, attempt int) { before = complete(attempt) },
-		Killed: func(_ *testing.T, attempt int) { before = complete(attempt) },
-		After: func(t *testing.T, attempt int) {
-			t.Helper()
-			if after := complete(attempt); after != before+1 {
-				t.Errorf("there were %d complete runs, and one more made %d", before, after)
-			}
-			if attempt%4 == 3 {
-				sound(t, v.repository(t, path(attempt)))
-			}
-		},
-	}.survive(t)
 }
 
 // instead puts a script where a program is looked for first. In the script, REAL
@@ -749,82 +754,163 @@ func aged(t *testing.T, repo *repository, id, uid, kind string, days int, parts 
 	}
 }
 
+// ageing are repositories under one address: of a living tenant and a namesake
+// that went before it, and of a tenant that is gone. Each has runs that have
+// expired; the living one also has the keptOfLiving.
+type ageing struct {
+	base         string
+	storage      Storage
+	living, gone *repository
+}
+
+var keptOfLiving = []string{"c", "d"}
+
+func newAgeing(t *testing.T, base string, storage Storage) ageing {
+	t.Helper()
+	storage.Password = repositoryPassword
+	a := ageing{base: base, storage: storage}
+	a.living, a.gone = a.repository(t, "acme-23"), a.repository(t, "gone-7")
+	return a
+}
+
+// fill the repositories.
+func (a ageing) fill(t *testing.T) {
+	t.Helper()
+	aged(t, a.living, "a", "u1", kindFinal, 31, partDatabase, partReceipt)
+	aged(t, a.living, "b", "u2", kindBackup, 40, partDatabase, partReceipt)
+	aged(t, a.living, "c", "u2", kindBackup, 35, partDatabase, partReceipt)
+	aged(t, a.living, "d", "u2", kindBackup, 3, partDatabase)
+	aged(t, a.gone, "e", "u3", kindBackup, 40, partDatabase, partReceipt)
+	aged(t, a.gone, "f", "u3", kindFinal, 31, partDatabase, partReceipt)
+}
+
+func (a ageing) repository(t *testing.T, name string) *repository {
+	t.Helper()
+	location, err := parseLocation(a.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := a.storage.repository(location.child(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo
+}
+
+func (a ageing) environ() map[string]string {
+	return map[string]string{
+		"BACKUP_REPOSITORY_BASE": a.base, "RESTIC_PASSWORD": a.storage.Password,
+		"AWS_ACCESS_KEY_ID": a.storage.AccessKey, "AWS_SECRET_ACCESS_KEY": a.storage.SecretKey,
+	}
+}
+
+// runIDs in a repository, oldest first.
+func runIDs(t *testing.T, repo *repository) []string {
+	t.Helper()
+	all, err := repo.snapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := []string{}
+	for _, r := range runs(all) {
+		ids = append(ids, r.id)
+	}
+	return ids
+}
+
+// enforced fails the test unless nothing is left but what must be.
+func (a ageing) enforced(t *testing.T) {
+	t.Helper()
+	if diff := cmp.Diff(keptOfLiving, runIDs(t, a.living)); diff != "" {
+		t.Errorf("of a living tenant and its namesake is left: -want, +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{}, runIDs(t, a.gone)); diff != "" {
+		t.Errorf("of a tenant that is gone is left: -want, +got:\n%s", diff)
+	}
+	if packs, err := a.gone.output(t.Context(), "list", "packs", "--no-lock"); err != nil || len(packs) > 0 {
+		t.Errorf("data of a tenant that is gone is left: %v %s", err, packs)
+	}
+}
+
 func TestBackupRetention(t *testing.T) {
-	for name, at := range map[string]func(*testing.T) (base string, environ map[string]string){
-		"S3": func(t *testing.T) (string, map[string]string) {
+	for name, at := range map[string]func(*testing.T) (base string, storage Storage){
+		"S3": func(t *testing.T) (string, Storage) {
 			t.Helper()
 			s3 := servers.S3(t)
-			return s3.Repository("tenants"), s3.Environ()
+			return s3.Repository("tenants"), Storage{AccessKey: s3.AccessKey, SecretKey: s3.SecretKey}
 		},
-		"Folder": func(t *testing.T) (string, map[string]string) {
+		"Folder": func(t *testing.T) (string, Storage) {
 			t.Helper()
-			return t.TempDir(), map[string]string{}
+			return t.TempDir(), Storage{}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			base, environ := at(t)
-			environ["BACKUP_REPOSITORY_BASE"] = base
-			environ["RESTIC_PASSWORD"] = repositoryPassword
-			storage := Storage{Password: repositoryPassword, AccessKey: environ["AWS_ACCESS_KEY_ID"], SecretKey: environ["AWS_SECRET_ACCESS_KEY"]}
-			repositoryOf := func(name, password string) *repository {
-				location, err := parseLocation(base)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s := storage
-				s.Password = password
-				repo, err := s.repository(location.child(name))
-				if err != nil {
-					t.Fatal(err)
-				}
-				return repo
-			}
-			living, gone := repositoryOf("acme-23", repositoryPassword), repositoryOf("gone-7", repositoryPassword)
-			aged(t, living, "a", "u1", kindFinal, 31, partDatabase, partReceipt)
-			aged(t, living, "b", "u2", kindBackup, 40, partDatabase, partReceipt)
-			aged(t, living, "c", "u2", kindBackup, 35, partDatabase, partReceipt)
-			aged(t, living, "d", "u2", kindBackup, 3, partDatabase)
-			aged(t, gone, "e", "u3", kindBackup, 40, partDatabase, partReceipt)
-			aged(t, gone, "f", "u3", kindFinal, 31, partDatabase, partReceipt)
+			base, storage := at(t)
+			a := newAgeing(t, base, storage)
+			a.fill(t)
 			// What a run leaves that was killed while it removed locks.
-			left(t, living)
+			left(t, a.living)
 
-			mustRun(t, "backup-retention", environ)
-			mustRun(t, "backup-retention", environ)
-			ids := func(repo *repository) []string {
-				all, err := repo.snapshots(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				ids := []string{}
-				for _, r := range runs(all) {
-					ids = append(ids, r.id)
-				}
-				return ids
-			}
-			if diff := cmp.Diff([]string{"c", "d"}, ids(living)); diff != "" {
-				t.Errorf("of a living tenant and its namesake is left: -want, +got:\n%s", diff)
-			}
-			if diff := cmp.Diff([]string{}, ids(gone)); diff != "" {
-				t.Errorf("of a tenant that is gone is left: -want, +got:\n%s", diff)
-			}
-			if packs, err := gone.output(t.Context(), "list", "packs", "--no-lock"); err != nil || len(packs) > 0 {
-				t.Errorf("data of a tenant that is gone is left: %v %s", err, packs)
-			}
+			mustRun(t, "backup-retention", a.environ())
+			mustRun(t, "backup-retention", a.environ())
+			a.enforced(t)
 
 			// One that can't be opened is said, and keeps no other from its turn.
-			aged(t, repositoryOf("aaa-1", "another password"), "x", "u", kindBackup, 40, partDatabase, partReceipt)
-			aged(t, living, "y", "u2", kindBackup, 38, partDatabase, partReceipt)
-			code, log := runChild(t, "backup-retention", environ)
+			other := a
+			other.storage.Password = "another password"
+			aged(t, other.repository(t, "aaa-1"), "x", "u", kindBackup, 40, partDatabase, partReceipt)
+			aged(t, a.living, "y", "u2", kindBackup, 38, partDatabase, partReceipt)
+			code, log := runChild(t, "backup-retention", a.environ())
 			if code != ExitFailed || !strings.Contains(log, "in 1 of 3 repositories") || !strings.Contains(log, "aaa-1 doesn't open") {
 				t.Errorf("a repository with another password: %d\n%s", code, log)
 			}
-			if diff := cmp.Diff([]string{"c", "d"}, ids(living)); diff != "" {
-				t.Errorf("behind a repository that can't be opened: -want, +got:\n%s", diff)
-			}
-			noSecrets(t, log, environ)
+			a.enforced(t)
+			noSecrets(t, log, a.environ())
 		})
 	}
+}
+
+// Whatever moment it is killed at, no run is lost that hasn't expired, and the
+// next run removes the others and what only they used.
+func TestBackupRetentionKilled(t *testing.T) {
+	full := newAgeing(t, t.TempDir(), Storage{})
+	full.fill(t)
+	var a ageing
+	kept := func(t *testing.T) {
+		t.Helper()
+		got := runIDs(t, a.living)
+		for _, id := range keptOfLiving {
+			if !slices.Contains(got, id) {
+				t.Fatalf("killed, it leaves %v of a living tenant, which has to keep %v", got, keptOfLiving)
+			}
+		}
+	}
+	Kills{
+		Effect:  "backup-retention",
+		Environ: func(int) map[string]string { return a.environ() },
+		Before: func(t *testing.T, _ int) {
+			t.Helper()
+			base := t.TempDir()
+			if err := os.CopyFS(base, os.DirFS(full.base)); err != nil {
+				t.Fatal(err)
+			}
+			a = newAgeing(t, base, Storage{})
+		},
+		Killed: func(t *testing.T, _ int) {
+			t.Helper()
+			kept(t)
+		},
+		After: func(t *testing.T, _ int) {
+			t.Helper()
+			a.enforced(t)
+			for _, repo := range []*repository{a.living, a.gone} {
+				if _, err := repo.output(t.Context(), "check", "--no-lock", "--read-data", "--quiet"); err != nil {
+					t.Errorf("repository %s isn't sound: %v", repo.at, err)
+				}
+			}
+			_ = os.RemoveAll(a.base)
+		},
+	}.survive(t)
 }
 
 // left leaves the lock of a restic that was killed.
