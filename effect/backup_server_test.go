@@ -3,12 +3,18 @@
 package effect
 
 import (
+	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +31,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jackc/pgx/v5"
+	"github.com/minio/minio-go/v7"
 
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
@@ -935,6 +942,147 @@ func left(t *testing.T, repo *repository) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatal("restic makes no lock")
+}
+
+// foreign puts the exclusive lock of a restic on another host into a repository,
+// as old as it is said to be: a pod that was killed in the middle of a prune.
+// It returns the object that the lock is.
+func (v *vault) foreign(t *testing.T, path string, since time.Time) string {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"time": since, "exclusive": true, "hostname": "acme-backup-29384-x7k2p", "username": "nonroot", "pid": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := seal(t, v.repository(t, path), body)
+	object := fmt.Sprintf("%s/locks/%x", path, sha256.Sum256(sealed))
+	if _, err := v.s3.Client(t).PutObject(t.Context(), v.s3.Bucket, object, bytes.NewReader(sealed), int64(len(sealed)), minio.PutObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return object
+}
+
+// seal a file as restic does, which has no option to make a lock of another time
+// or host: AES-256 in counter mode, and behind it Poly1305-AES of that.
+func seal(t *testing.T, repo *repository, plain []byte) []byte {
+	t.Helper()
+	out, err := repo.output(t.Context(), "cat", "masterkey", "--no-lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key struct {
+		MAC     struct{ K, R []byte }
+		Encrypt []byte
+	}
+	if err := json.Unmarshal(out, &key); err != nil {
+		t.Fatal(err)
+	}
+	encrypt, err := aes.NewCipher(key.Encrypt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce, err := aes.NewCipher(key.MAC.K)
+	if err != nil {
+		t.Fatal(err)
+	}
+	iv := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, rand.Uint64()), rand.Uint64())
+	sealed := make([]byte, len(plain))
+	cipher.NewCTR(encrypt, iv).XORKeyStream(sealed, plain)
+
+	// Poly1305, as its author writes it: a polynomial over 2^130 - 5.
+	number := func(b []byte) *big.Int {
+		b = slices.Clone(b)
+		slices.Reverse(b)
+		return new(big.Int).SetBytes(b)
+	}
+	r := slices.Clone(key.MAC.R)
+	for i, mask := range map[int]byte{3: 15, 7: 15, 11: 15, 15: 15, 4: 252, 8: 252, 12: 252} {
+		r[i] &= mask
+	}
+	prime := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 130), big.NewInt(5))
+	sum := new(big.Int)
+	for block := range slices.Chunk(sealed, 16) {
+		sum.Add(sum, number(append(slices.Clone(block), 1)))
+		sum.Mod(sum.Mul(sum, number(r)), prime)
+	}
+	pad := make([]byte, aes.BlockSize)
+	nonce.Encrypt(pad, iv)
+	sum.Add(sum, number(pad))
+	mac := sum.FillBytes(make([]byte, 32))
+	slices.Reverse(mac)
+	return slices.Concat(iv, sealed, mac[:16])
+}
+
+// A lock that another host left is respected until restic takes it for stale,
+// and isn't in the way for longer.
+func TestForeignLock(t *testing.T) {
+	const stale = 30 * time.Minute
+	v := newVault(t)
+	mustRun(t, "backup", v.environ(acme, nil))
+	effects := map[string]map[string]string{
+		"backup":  v.environ(acme, nil),
+		"restore": v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}),
+		"backup-retention": {
+			"BACKUP_REPOSITORY_BASE": strings.TrimSuffix(v.s3.Repository(""), "/"), "RESTIC_PASSWORD": repositoryPassword,
+			"AWS_ACCESS_KEY_ID": v.s3.AccessKey, "AWS_SECRET_ACCESS_KEY": v.s3.SecretKey,
+		},
+	}
+	cases := map[string]struct {
+		reason string
+		effect string
+		age    time.Duration
+
+		// freed is when the lock's holder ends in good order, if ever.
+		freed time.Duration
+		code  int
+	}{
+		"BackupStale":     {reason: "Nobody can hold it any more.", effect: "backup", age: stale + time.Minute},
+		"BackupAgeing":    {reason: "Its holder may live until it is stale.", effect: "backup", age: stale - 20*time.Second},
+		"BackupFreed":     {reason: "Its holder lives, and ends.", effect: "backup", freed: 20 * time.Second},
+		"RestoreStale":    {reason: "Nobody can hold it any more.", effect: "restore", age: stale + time.Minute},
+		"RestoreAgeing":   {reason: "Its holder may live until it is stale.", effect: "restore", age: stale - 20*time.Second},
+		"RetentionStale":  {reason: "Nobody can hold it any more.", effect: "backup-retention", age: stale + time.Minute},
+		"RetentionAgeing": {reason: "Its holder may live until it is stale.", effect: "backup-retention", age: stale - 20*time.Second},
+		"RetentionFresh":  {reason: "Others wait for their turn, and the next night is soon enough.", effect: "backup-retention", code: ExitFailed},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if tc.effect == "restore" {
+				v.lose(t, acme.Database)
+			}
+			since := time.Now().Add(-tc.age)
+			lock := v.foreign(t, "acme-023", since)
+			remove := func() {
+				if err := v.s3.Client(t).RemoveObject(context.Background(), v.s3.Bucket, lock, minio.RemoveObjectOptions{}); err != nil {
+					t.Errorf("cannot remove the lock: %v", err)
+				}
+			}
+			free := since.Add(stale)
+			if tc.freed > 0 {
+				free = time.Now().Add(tc.freed)
+				defer time.AfterFunc(tc.freed, remove).Stop()
+			}
+
+			code, log := runChild(t, tc.effect, effects[tc.effect])
+			if code != tc.code || !strings.Contains(log, "already locked exclusively by PID 1 on acme-backup-29384-x7k2p") {
+				t.Errorf("%s\nwant %d, and to hear of the lock; got %d:\n%s", tc.reason, tc.code, code, log)
+			}
+			_, err := v.s3.Client(t).StatObject(t.Context(), v.s3.Bucket, lock, minio.StatObjectOptions{})
+			if tc.code != ExitDone {
+				if err != nil {
+					t.Errorf("%s\nthe lock is gone: %v", tc.reason, err)
+				}
+				remove()
+				return
+			}
+			if minio.ToErrorResponse(err).Code != minio.NoSuchKey {
+				t.Errorf("%s\nthe lock is still there: %v", tc.reason, err)
+			}
+			if early := time.Until(free); early > 0 {
+				t.Errorf("%s\nit was done %s before the lock was free:\n%s", tc.reason, early, log)
+			}
+		})
+	}
+	sound(t, v.repository(t, "acme-023"))
 }
 
 // lose a database and its files.
