@@ -33,6 +33,9 @@ var httpRoutes = schema.GroupVersionResource{Group: gwv1.GroupName, Version: "v1
 // A gateway is just as much of the Gateway API as the tenants' routes use: host
 // names, path prefixes, request headers, redirects, and Services as backends. It
 // says of every route of its Gateway that it is accepted.
+//
+// It stands in for a real implementation, which is still to come: Traefik's
+// module builds, but hadn't been built and tried when this was written.
 type gateway struct {
 	URL string
 
