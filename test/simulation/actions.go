@@ -266,11 +266,9 @@ func mend(w *World, _ Action, xr *object) {
 		put(body, "ceo@"+l.name+".example", "spec", "ownerEmail")
 		put(body, "Acme Corp", "spec", "ownerName")
 		put(body, float64(l.project), "spec", "projectId")
-		if v := text(body, "spec", "odooVersion"); !slices.Contains(versions, v) {
-			if v = text(body, "status", "odooVersion"); v == "" {
-				v = "19"
-			}
-			put(body, v, "spec", "odooVersion")
+		// It can always be raised.
+		if v, inService := text(body, "spec", "odooVersion"), text(body, "status", "odooVersion"); !slices.Contains(versions, v) || v < inService {
+			put(body, max(inService, "19"), "spec", "odooVersion")
 		}
 	})
 }
@@ -549,7 +547,7 @@ func (w *World) settle() {
 		}
 		// Nobody has anything to do now. Who said that he would look again?
 		next := w.nextLook()
-		if next < 0 || (idle > 3 && next > since+w.patience()) {
+		if next < 0 || (idle > 2 && next > since+w.patience()) {
 			return
 		}
 		w.pass(max(0, next-w.elapsed))
@@ -582,7 +580,7 @@ func (w *World) patience() int64 {
 			return 2 * defaultGrace
 		}
 	}
-	return 150
+	return 70
 }
 
 // describe what is there, for people.
