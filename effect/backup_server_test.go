@@ -970,8 +970,11 @@ func seal(t *testing.T, repo *repository, plain []byte) []byte {
 		t.Fatal(err)
 	}
 	var key struct {
-		MAC     struct{ K, R []byte }
-		Encrypt []byte
+		MAC struct {
+			K []byte `json:"k"`
+			R []byte `json:"r"`
+		} `json:"mac"`
+		Encrypt []byte `json:"encrypt"`
 	}
 	if err := json.Unmarshal(out, &key); err != nil {
 		t.Fatal(err)
