@@ -44,6 +44,9 @@ var (
 		Remedies: []Remedy{
 			{"If it belongs to somebody else, give this tenant another subdomain", "kubectl delete planaclient {name}"},
 			{"If it is this tenant's, adopt it", adopt},
+			// provider-sql has filled in the object from the stranger's database. A
+			// database that is created by that object would be the stranger's in part.
+			{"If you drop or rename it instead, delete the object that has looked at it, and a fresh one takes its place", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}
 	troubleDatabaseLost = Trouble{
