@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +29,9 @@ var (
 	// drop it with the tenant.
 	mayCreate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionCreate, xpv1.ManagementActionLateInitialize}
 
-	// mayOnlyLook at what is there.
-	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}
+	// mayOnlyLook at what is there. Alone among policies, this one has
+	// provider-sql say so when there is nothing to look at.
+	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve}
 
 	// mayKeep a database as it should be. This is as far as proof goes while a
 	// tenant lives. Whoever deletes its objects by hand, the guard first, can't
@@ -43,10 +45,10 @@ var (
 
 // database composes the tenant's database.
 func database(t *tenancy) (composed, outcome) {
-	observed := t.observed.database
-	if observed == nil && t.template.undecided.reason != "" {
-		return composed{}, t.template.undecided
+	if o := t.databaseHindered(); o.reason != "" {
+		return composed{}, o
 	}
+	observed := t.observed.database
 
 	db := &sqlv1alpha1.Database{
 		TypeMeta:   metav1.TypeMeta{APIVersion: sqlv1alpha1.SchemeGroupVersion.String(), Kind: sqlv1alpha1.DatabaseKind},
@@ -84,6 +86,39 @@ func database(t *tenancy) (composed, outcome) {
 	return composed{object: db}, t.databaseOutcome()
 }
 
+// databaseHindered says why there can't be a Database object, for now: zero if
+// nothing is in its way.
+func (t *tenancy) databaseHindered() outcome {
+	switch there, known := t.databaseObject(); {
+	case t.observed.database != nil && t.nothingToLookAt():
+		// Whatever was there has filled in the object: its owner, which may be Odoo's
+		// role, its tablespace, its locale. A database that came of it would be the
+		// stranger's in part, and served before it is prepared.
+		return settling(reasonCreating, "the database that was in the way of %s can't be seen any more: its Database object is taken away, and a fresh one takes its place", t.database)
+	case t.observed.database != nil, t.done(effectTenantPrepare):
+		return outcome{}
+	case !known:
+		return waits(reasonWaiting, "it isn't known yet whether there is a Database object %s", t.client.GetName())
+	case there != nil && there.GetDeletionTimestamp() != nil:
+		return settling(reasonCreating, "an earlier Database object %s/%s is being taken away", there.GetNamespace(), there.GetName())
+	default:
+		return t.template.undecided
+	}
+}
+
+// nothingToLookAt tells whether provider-sql was told to only look at a database
+// that isn't proven to be this tenant's, and there is none.
+func (t *tenancy) nothingToLookAt() bool {
+	db := t.observed.database
+	return onlyLooks(db) && !t.ownsDatabase() && !t.done(effectTenantPrepare) &&
+		db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionFalse
+}
+
+// onlyLooks tells whether an object lets provider-sql look, and no more.
+func onlyLooks(db *sqlv1alpha1.Database) bool {
+	return slices.Equal(db.Spec.ManagementPolicies, mayOnlyLook)
+}
+
 // ownsDatabase tells whether the observed database is proven to be this
 // tenant's: because provider-sql created it for this very object, or because a
 // person said that it is to be adopted. Only then may anything write to it.
@@ -118,11 +153,13 @@ const clockSkew = 5 * time.Second
 // of its name, with --cascade=orphan: what was created for that one isn't ours.
 func (t *tenancy) createdDatabase() bool {
 	db := t.observed.database
-	if db == nil || db.GetAnnotations()[annotationCreateSucceeded] == "" {
-		return false
-	}
+	return db != nil && db.GetAnnotations()[annotationCreateSucceeded] != "" && !t.inherited(db)
+}
+
+// inherited tells whether a Database object is older than the tenant.
+func (t *tenancy) inherited(db *sqlv1alpha1.Database) bool {
 	since := db.GetCreationTimestamp()
-	return since.IsZero() || !since.Add(clockSkew).Before(t.client.GetCreationTimestamp().Time)
+	return !since.IsZero() && since.Add(clockSkew).Before(t.client.GetCreationTimestamp().Time)
 }
 
 // lostDatabase tells whether the tenant once had a database, prepared and
@@ -139,11 +176,23 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 		return mayDoAll
 	case t.ownsDatabase():
 		return mayKeep
-	case t.done(effectTenantPrepare) || t.leaving():
+	case t.done(effectTenantPrepare), t.leaving(), t.databaseTaken():
 		return mayOnlyLook
 	default:
 		return mayCreate
 	}
+}
+
+// databaseTaken tells whether the name of the tenant's database is, or may be,
+// somebody else's. An object that has ever met another's database bears its
+// marks, so it is never again one to create by.
+func (t *tenancy) databaseTaken() bool {
+	if db := t.observed.database; db != nil {
+		return available(db) || onlyLooks(db) || t.inherited(db)
+	}
+	// Whoever left it behind, the object that is there will be composed upon.
+	there, _ := t.databaseObject()
+	return there != nil
 }
 
 // slowProvider is how long provider-sql may take to look at a new object.
@@ -166,6 +215,9 @@ func (t *tenancy) databaseOutcome() outcome {
 
 	case db == nil:
 		return settling(reasonCreating, "database %s is being cloned from %s", t.database, t.template.database)
+
+	case db.GetDeletionTimestamp() != nil && !t.done(effectTenantPrepare) && !t.ownsDatabase():
+		return settling(reasonCreating, "Database %s/%s is being deleted, and a fresh one takes its place", db.GetNamespace(), db.GetName())
 
 	case db.GetDeletionTimestamp() != nil:
 		return troubleDatabaseLost.outcome(at, "Database %s/%s is being deleted by somebody else, and database %s with it", db.GetNamespace(), db.GetName(), t.database)

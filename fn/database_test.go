@@ -6,6 +6,7 @@ import (
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // A want is what a step composes, how ready that is, and what it says.
@@ -51,7 +52,7 @@ spec:
 
 const (
 	mayCreate   = "[Observe, Create, LateInitialize]"
-	mayOnlyLook = "[Observe, LateInitialize]"
+	mayOnlyLook = "[Observe]"
 	mayKeep     = "[Observe, Update, LateInitialize]"
 
 	fromTemplate = "template: pro-template-18.planapulse.app"
@@ -75,6 +76,19 @@ func TestDatabase(t *testing.T) {
 		w.databaseExisted = true
 		w.reconcile()
 		w.settle("database")
+		return w
+	}
+	// cleared is a tenant whose name was somebody else's database's, until that one
+	// was renamed and provider-sql has seen it.
+	cleared := func(t *testing.T) *world {
+		t.Helper()
+		w := observed(t)
+		w.reconcile()
+		w.databaseExisted = false
+		w.composed["database"]["status"] = map[string]any{"conditions": []any{
+			map[string]any{"type": "Ready", "status": "True"},
+			map[string]any{"type": "Synced", "status": "False", "message": "observe failed: external resource does not exist"},
+		}}
 		return w
 	}
 	// finished is a tenant that has been provisioned to its end.
@@ -188,8 +202,94 @@ func TestDatabase(t *testing.T) {
 			reason: "A database that nobody can prove to be ours is not written to, not dropped, and nothing is built on it.",
 			world:  observed,
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
 				condition: collision,
+			},
+			alone: true,
+		},
+		"NameCollisionUnsure": {
+			reason: "An object that was told to only look isn't told more because what it saw flickers.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := observed(t)
+				w.reconcile()
+				delete(w.composed["database"], "status")
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: isFalse("DatabaseReady", "Updating"),
+			},
+			alone: true,
+		},
+		"NameCollisionCleared": {
+			reason: "Once the stranger's database is gone, so goes the object that was filled in from it.",
+			world:  cleared,
+			want:   want{condition: isFalse("DatabaseReady", "Creating", "acme.planapulse.app", "a fresh one takes its place")},
+			alone:  true,
+		},
+		"NameCollisionClearedWhileItGoes": {
+			reason: "A fresh object waits until the old one has gone: it would be composed upon.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cleared(t)
+				old := clone(w.composed["database"])
+				old.in("metadata")["deletionTimestamp"] = "2026-11-02T08:01:00Z"
+				w.others = append(w.others, old)
+				w.reconcile()
+				return w
+			},
+			want:  want{condition: isFalse("DatabaseReady", "Creating", "crossplane-system/acme is being taken away")},
+			alone: true,
+		},
+		"NameCollisionOver": {
+			reason: "After that the tenant gets a database of its own, of the version that is asked for by then.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cleared(t)
+				w.reconcile()
+				w.others = append(w.others, template("basic-template-18"))
+				w.client.in("spec")["tier"] = "starter"
+				return w
+			},
+			want: want{
+				resource: func() *fnv1.Resource {
+					db := aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, "template: basic-template-18.planapulse.app")
+					db.Resource.Fields["metadata"].GetStructValue().Fields["labels"].GetStructValue().Fields["planapulse.com/tier"] = structpb.NewStringValue("starter")
+					return db
+				}(),
+				condition: isFalse("DatabaseReady", "Creating", "cloned from basic-template-18.planapulse.app"),
+			},
+			alone: true,
+		},
+		"LeftBehind": {
+			reason: "An object that an earlier tenant of the name has left behind bears that one's marks: nothing is created by it.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				old := template("acme")
+				old.in("metadata")["creationTimestamp"] = "2026-10-01T08:00:00Z"
+				return guarded(t, template("pro-template-18"), old)
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: isFalse("DatabaseReady", "Creating"),
+			},
+			alone: true,
+		},
+		"LeftBehindAndTaken": {
+			reason: "Nor once it is this tenant's object.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := guarded(t, template("pro-template-18"))
+				w.reconcile()
+				w.composed["database"].in("metadata")["creationTimestamp"] = "2026-10-01T08:00:00Z"
+				w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-succeeded"] = "2026-10-01T08:00:20Z"
+				w.composed["database"]["status"] = map[string]any{"conditions": conditions("Synced", "True")}
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: isFalse("DatabaseReady", "Updating"),
 			},
 			alone: true,
 		},
@@ -202,7 +302,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
 				condition: collision,
 			},
 			alone: true,
@@ -444,7 +544,7 @@ func TestDatabaseUID(t *testing.T) {
 	if c := conditionOf(rsp, "DatabaseReady"); c.GetReason() != "NameCollision" {
 		t.Errorf("another object takes the place of the proven one: want reason NameCollision, got %v", c)
 	}
-	if diff := cmp.Diff([]any{"Observe", "Create", "LateInitialize"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+	if diff := cmp.Diff([]any{"Observe"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
 		t.Errorf("policies of an object that took the proven one's place: -want, +got:\n%s", diff)
 	}
 }

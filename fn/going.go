@@ -26,14 +26,8 @@ const (
 // databaseGoing tells whether the Database object, which isn't composed any
 // more, is still there or may still be there, and why.
 func (t *tenancy) databaseGoing() (bool, string) {
-	t.require(requirementDatabase, &fnv1.ResourceSelector{
-		ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
-		Kind:       sqlv1alpha1.DatabaseKind,
-		Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.client.GetName()},
-		Namespace:  ptr.To(t.platform.Postgres.Namespace),
-	})
-	switch db := t.observed.left.database; {
-	case !t.observed.left.databaseKnown:
+	switch db, known := t.databaseObject(); {
+	case !known:
 		return true, "it isn't known yet whether it is gone"
 	// One that nobody is deleting is somebody else's, and none of ours to wait for.
 	case db != nil && db.GetDeletionTimestamp() != nil:
@@ -41,6 +35,21 @@ func (t *tenancy) databaseGoing() (bool, string) {
 	default:
 		return false, ""
 	}
+}
+
+// databaseObject returns the object of the tenant's name, composed or not, and
+// whether it has been looked for.
+func (t *tenancy) databaseObject() (object *sqlv1alpha1.Database, known bool) {
+	if t.observed.database != nil {
+		return t.observed.database, true
+	}
+	t.require(requirementDatabase, &fnv1.ResourceSelector{
+		ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
+		Kind:       sqlv1alpha1.DatabaseKind,
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.client.GetName()},
+		Namespace:  ptr.To(t.platform.Postgres.Namespace),
+	})
+	return t.observed.left.database, t.observed.left.databaseKnown
 }
 
 // stillWorking returns the Jobs that work for the tenant and aren't part of its

@@ -207,13 +207,14 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 		s.OdooVersion = t.odooVersion
 		s.ProjectID = t.client.Spec.ProjectID
 	}
-	if available(t.observed.database) {
+	if t.ownsDatabase() {
+		s.DatabaseUID = string(t.observed.database.GetUID())
+	}
+	// Of a database that isn't proven to be this tenant's, nobody knows it.
+	if t.ownsDatabase() && available(t.observed.database) {
 		s.Template = t.template.database
 	} else {
 		s.Template = t.client.Status.Template
-	}
-	if t.ownsDatabase() {
-		s.DatabaseUID = string(t.observed.database.GetUID())
 	}
 	if t.observed.backup != nil {
 		s.Backup.LastSuccessfulTime = t.observed.backup.Status.LastSuccessfulTime

@@ -108,7 +108,8 @@ func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Tim
 		observed:    obs,
 	}
 	switch recorded := client.Status.OdooVersion; {
-	case recorded != "":
+	// A version is worth remembering as long as there is a database of it.
+	case recorded != "" && (obs.database != nil || client.Status.DatabaseUID != ""):
 		t.odooVersion = recorded
 	case obs.database != nil:
 		// The version that was asked for may have changed since the database was

@@ -44,9 +44,8 @@ var (
 		Remedies: []Remedy{
 			{"If it belongs to somebody else, give this tenant another subdomain", "kubectl delete planaclient {name}"},
 			{"If it is this tenant's, adopt it", adopt},
-			// provider-sql has filled in the object from the stranger's database. A
-			// database that is created by that object would be the stranger's in part.
-			{"If you drop or rename it instead, delete the object that has looked at it, and a fresh one takes its place", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
+			// provider-sql looks every ten minutes, unless it is set up otherwise.
+			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as you delete the object that looks at it", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}
 	troubleDatabaseLost = Trouble{
@@ -85,7 +84,9 @@ var (
 		Means:  "provider-sql hasn't looked at the tenant's Database object.",
 		Remedies: []Remedy{
 			{"Look at the provider", "kubectl get providers.pkg.crossplane.io"},
-			{"Look at its pod", "kubectl -n {home} get pods --selector pkg.crossplane.io/provider=provider-sql"},
+			// A provider that came as a dependency has a name that the package manager
+			// made up, so its pods are asked for by the label alone.
+			{"Look at its pod", "kubectl -n {home} get pods --selector pkg.crossplane.io/provider"},
 		},
 	}
 	troubleProviderFails = Trouble{
