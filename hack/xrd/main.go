@@ -18,6 +18,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// composition is the one that the Configuration package brings.
+const composition = "planaclients"
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("xrd: ")
@@ -50,6 +53,9 @@ func fromCRD(crd *extv1.CustomResourceDefinition) (*xpv2.CompositeResourceDefini
 			Group: crd.Spec.Group,
 			Names: crd.Spec.Names,
 			Scope: xpv2.CompositeResourceScope(crd.Spec.Scope),
+			// Without it, an installation that adds a Composition of its own has
+			// Crossplane choose one of the two at random, for each tenant.
+			DefaultCompositionRef: &xpv2.CompositionReference{Name: composition},
 		},
 	}
 	for _, v := range crd.Spec.Versions {
