@@ -8,7 +8,9 @@ func accountWebhook(t *tenancy) jobSpec {
 		key:       effectAccountWebhook,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.provisioned"))),
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.provisioned")))
+		},
 	}
 }
 

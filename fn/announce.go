@@ -13,7 +13,7 @@ func clientProvisioned(t *tenancy) jobSpec {
 		key:       effectClientProvisioned,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectClientProvisioned, t.eventEnv())),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectClientProvisioned, t.eventEnv())) },
 	}
 }
 

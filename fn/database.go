@@ -107,11 +107,11 @@ func (t *tenancy) databaseHindered() outcome {
 }
 
 // nothingToLookAt tells whether provider-sql was told to only look at a database
-// that isn't proven to be this tenant's, and there is none.
+// that isn't proven to be this tenant's, knows that, and sees none.
 func (t *tenancy) nothingToLookAt() bool {
 	db := t.observed.database
 	return onlyLooks(db) && !t.ownsDatabase() && !t.done(effectTenantPrepare) &&
-		db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionFalse
+		db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionFalse && heard(db)
 }
 
 // onlyLooks tells whether an object lets provider-sql look, and no more.
@@ -275,8 +275,13 @@ func available(db *sqlv1alpha1.Database) bool {
 // synced tells whether a database is as its object says, in the form that the
 // object has now.
 func synced(db *sqlv1alpha1.Database) bool {
-	c := db.Status.GetCondition(xpv1.TypeSynced)
-	return c.Status == corev1.ConditionTrue && (c.ObservedGeneration == 0 || c.ObservedGeneration == db.GetGeneration())
+	return db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionTrue && heard(db)
+}
+
+// heard tells whether provider-sql knows the form that the object has now.
+func heard(db *sqlv1alpha1.Database) bool {
+	seen := db.Status.GetCondition(xpv1.TypeSynced).ObservedGeneration
+	return seen == 0 || seen == db.GetGeneration()
 }
 
 // whyUnsynced returns what the provider says of a database.

@@ -242,6 +242,21 @@ func TestDatabase(t *testing.T) {
 			want:  want{condition: isFalse("DatabaseReady", "Creating", "crossplane-system/acme is being taken away")},
 			alone: true,
 		},
+		"NameCollisionClearedUnheard": {
+			reason: "An object goes only once provider-sql is known not to be creating anything by it.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cleared(t)
+				synced := w.composed["database"].at("status", "conditions").([]any)[1]
+				synced.(map[string]any)["observedGeneration"] = int64(1)
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: collision,
+			},
+			alone: true,
+		},
 		"NameCollisionOver": {
 			reason: "After that the tenant gets a database of its own, of the version that is asked for by then.",
 			world: func(t *testing.T) *world {

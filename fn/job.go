@@ -34,7 +34,9 @@ type jobSpec struct {
 
 	namespace string
 	deadline  time.Duration
-	pod       corev1.PodSpec
+
+	// pod is built only for a Job that is to be created: few requests create one.
+	pod func() corev1.PodSpec
 
 	// run of the effect. An effect is done once for each.
 	run string
@@ -250,7 +252,7 @@ func (t *tenancy) job(s jobSpec) *batchv1.Job {
 	j := &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job"},
 		ObjectMeta: t.objectMeta(s.namespace, t.jobName(s.key), s.key),
-		Spec:       t.jobTemplate(s.key, s.deadline, s.pod),
+		Spec:       t.jobTemplate(s.key, s.deadline, s.pod()),
 	}
 	if s.run != "" {
 		j.SetAnnotations(map[string]string{annotationRun: s.run})

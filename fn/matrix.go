@@ -13,7 +13,7 @@ func matrixRoomCreate(t *tenancy) jobSpec {
 		key:       effectMatrixRoomCreate,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectMatrixRoomCreate, t.matrixEnv(), invite)),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectMatrixRoomCreate, t.matrixEnv(), invite)) },
 	}
 }
 

@@ -48,13 +48,15 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 		key:       key,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.InstallDeadline.Duration,
-		pod: t.pod(t.container("module-verify", env),
-			withInit(t.container("module-grant", env)),
-			withInit(install),
-			withScratch("home", odooHome),
-			withScratch("tmp", "/tmp"),
-			t.withFilestore(),
-		),
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container("module-verify", env),
+				withInit(t.container("module-grant", env)),
+				withInit(install),
+				withScratch("home", odooHome),
+				withScratch("tmp", "/tmp"),
+				t.withFilestore(),
+			)
+		},
 	}
 }
 

@@ -37,7 +37,8 @@ func (t *tenancy) room(s jobSpec) outcome {
 	}
 
 	var short []string
-	need := demand(&s.pod)
+	pod := s.pod()
+	need := demand(&pod)
 	for _, name := range sortedKeys(need) {
 		hard, limited := quota.Status.Hard[corev1.ResourceName(name)]
 		if !limited {

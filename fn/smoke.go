@@ -14,6 +14,8 @@ func smokeTest(t *tenancy) jobSpec {
 		key:       effectSmokeTest,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       t.pod(t.container(effectSmokeTest, []corev1.EnvVar{plainEnv("SMOKE_URL", worker)})),
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectSmokeTest, []corev1.EnvVar{plainEnv("SMOKE_URL", worker)}))
+		},
 	}
 }

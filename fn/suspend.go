@@ -3,6 +3,8 @@ package fn
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
@@ -73,7 +75,7 @@ func suspendBackup(t *tenancy) jobSpec {
 		namespace: t.platform.Backup.Namespace,
 		deadline:  t.platform.Backup.Deadline.Duration,
 		run:       t.suspensionRun(),
-		pod:       t.backupPod("backup"),
+		pod:       func() corev1.PodSpec { return t.backupPod("backup") },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -294,7 +295,7 @@ func finalBackup(t *tenancy) jobSpec {
 		namespace: t.platform.Backup.Namespace,
 		deadline:  t.platform.Backup.Deadline.Duration,
 		run:       t.teardownRun(),
-		pod:       t.backupPod(effectFinalBackup),
+		pod:       func() corev1.PodSpec { return t.backupPod(effectFinalBackup) },
 	}
 }
 
@@ -333,7 +334,7 @@ func (t *tenancy) drain(key, run string) jobSpec {
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		run:       run,
-		pod:       t.pod(t.container(effectConnectionsDrain, t.postgresEnv())),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectConnectionsDrain, t.postgresEnv())) },
 	}
 }
 
@@ -362,8 +363,7 @@ func dropDatabase(t *tenancy) (composed, outcome) {
 // the database behind, and nobody would know whose it is.
 func releaseDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
-	seen := db.Status.GetCondition(xpv1.TypeSynced).ObservedGeneration
-	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || seen != 0 && seen != db.GetGeneration() {
+	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || !heard(db) {
 		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
 	}
 	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)
@@ -376,7 +376,9 @@ func filestoreWipe(t *tenancy) jobSpec {
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		run:       t.teardownRun(),
-		pod:       t.pod(t.container(effectFilestoreWipe, filestoreEnv()), t.withFilestore()),
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectFilestoreWipe, filestoreEnv()), t.withFilestore())
+		},
 	}
 }
 
@@ -387,7 +389,7 @@ func matrixRoomRetire(t *tenancy) jobSpec {
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		run:       t.teardownRun(),
-		pod:       t.pod(t.container(effectMatrixRoomRetire, t.matrixEnv())),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectMatrixRoomRetire, t.matrixEnv())) },
 	}
 }
 
@@ -398,7 +400,9 @@ func deprovisionWebhook(t *tenancy) jobSpec {
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		run:       t.teardownRun(),
-		pod:       t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.deprovisioned"))),
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.deprovisioned")))
+		},
 	}
 }
 
@@ -409,7 +413,7 @@ func clientDeprovisioned(t *tenancy) jobSpec {
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		run:       t.teardownRun(),
-		pod:       t.pod(t.container(effectClientDeprovision, t.eventEnv())),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectClientDeprovision, t.eventEnv())) },
 	}
 }
 

@@ -2,14 +2,17 @@ package fn
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
-// This file is the one place where typed objects and their wire form meet.
+// This file is the one place where typed objects and their wire form meet. How the
+// one becomes the other is in convert.go.
 
 // Parts of an object.
 const (
@@ -18,34 +21,16 @@ const (
 )
 
 // decode a wire form into a typed object: its metadata, and the parts that are
-// named. A pod template or a list of managed fields costs more to decode than
-// all that any step reads.
+// named. A pod template costs more to decode than all that any step reads.
 func decode(s *structpb.Struct, into any, parts ...string) error {
-	content := make(map[string]any, 3+len(parts))
-	for name, v := range s.GetFields() {
-		switch {
-		case name == "apiVersion", name == "kind", slices.Contains(parts, name):
-			content[name] = v.AsInterface()
-		case name == "metadata":
-			content[name] = metadata(v)
-		}
+	v := reflect.ValueOf(into).Elem()
+	wants := func(name string) bool {
+		return name == "apiVersion" || name == "kind" || name == "metadata" || slices.Contains(parts, name)
 	}
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(content, into)
-}
-
-// metadata of an object, without its managed fields.
-func metadata(v *structpb.Value) any {
-	fields := v.GetStructValue().GetFields()
-	if fields == nil {
-		return v.AsInterface()
+	if err := structFromWire(s, v, value.TypeReflectEntryOf(v.Type()), wants); err != nil {
+		return at("", err)
 	}
-	content := make(map[string]any, len(fields))
-	for name, v := range fields {
-		if name != "managedFields" {
-			content[name] = v.AsInterface()
-		}
-	}
-	return content
+	return nil
 }
 
 // decoded returns the named parts of a wire form as a typed object.
@@ -69,11 +54,8 @@ func encode(o runtime.Object) (*structpb.Struct, error) {
 
 // structOf returns the wire form of a typed value.
 func structOf(typed any) (*structpb.Struct, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(typed)
-	if err != nil {
-		return nil, fmt.Errorf("cannot convert a %T: %w", typed, err)
-	}
-	s, err := structpb.NewStruct(content)
+	v := reflect.ValueOf(typed).Elem()
+	s, err := structToWire(v, value.TypeReflectEntryOf(v.Type()))
 	if err != nil {
 		return nil, fmt.Errorf("cannot convert a %T: %w", typed, err)
 	}
