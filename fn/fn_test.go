@@ -181,6 +181,21 @@ func TestUpgradePending(t *testing.T) {
 	}
 }
 
+// TestVersionOfAnEarlierObject keeps to the version that the tenant's database is
+// of, whatever the status says of an object that is gone.
+func TestVersionOfAnEarlierObject(t *testing.T) {
+	w := newWorld(t, client("acme", 23, "pro", "19"))
+	w.others = []object{template("pro-template-19")}
+	w.reconcile()
+	w.settle("guard")
+	w.reconcile()
+	w.client.in("status")["odooVersion"] = "18"
+	w.reconcile()
+	if got := w.client.at("status", "odooVersion"); got != "19" {
+		t.Errorf("a database is cloned from a template of 19, and the status remembers an object for 18: got version %v, want 19", got)
+	}
+}
+
 // TestPlatformChanges under tenants of every age. The world says no to whatever
 // would touch an immutable field.
 func TestPlatformChanges(t *testing.T) {

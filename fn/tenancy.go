@@ -108,14 +108,15 @@ func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Tim
 		observed:    obs,
 	}
 	switch recorded := client.Status.OdooVersion; {
-	// A version is worth remembering as long as there is a database of it.
-	case recorded != "" && (obs.database != nil || client.Status.DatabaseUID != ""):
+	case recorded != "" && client.Status.DatabaseUID != "":
 		t.odooVersion = recorded
 	case obs.database != nil:
 		// The version that was asked for may have changed since the database was
-		// composed, and before the status could say which it is of.
+		// composed, and what the status says may be of an object before this one.
 		if v := v1alpha1.OdooVersion(obs.database.GetLabels()[labelOdooVersion]); slices.Contains(versions, v) {
 			t.odooVersion = v
+		} else if recorded != "" {
+			t.odooVersion = recorded
 		}
 	}
 	if s := client.Status; s.DatabaseUID != "" && s.DatabaseName != "" {

@@ -93,7 +93,8 @@ func init() {
 		"hand-delete":       onObject((*World).handDelete),
 		"hand-edit":         (*World).handEdit,
 		"flicker":           onObject((*World).flicker),
-		"foreign-database":  func(w *World, a Action) bool { return w.foreignDatabase(a.Tenant) },
+		"foreign-database":  (*World).foreignDatabase,
+		"foreign-goes":      func(w *World, a Action) bool { return w.foreignGoes(a.Tenant) },
 		"hand-drop":         func(w *World, a Action) bool { return w.handDrop(a.Tenant) },
 		"platform":          (*World).changePlatform,
 		"template-vanishes": func(w *World, a Action) bool { return w.withdrawTemplate(a.N) },
@@ -365,15 +366,60 @@ func (w *World) flicker(o *object) bool {
 	return true
 }
 
-// foreignDatabase is one that is there before its tenant.
-func (w *World) foreignDatabase(name string) bool {
-	db := databaseOf(name)
-	if w.databases[db] != nil || w.client(name) != nil {
+// foreignDatabase is one that somebody else makes before provider-sql does.
+func (w *World) foreignDatabase(a Action) bool {
+	name := databaseOf(a.Tenant)
+	if w.databases[name] != nil {
+		return false
+	}
+	if xr := w.client(a.Tenant); xr != nil && (w.lives[xr.uid()].created || w.lives[xr.uid()].adopted || xr.deleting()) {
+		return false
+	}
+	if o := w.objects[ref{kindDatabase, nsSystem, a.Tenant}]; o != nil && mayDelete(o) {
+		// It would be dropped together with what it has taken the place of.
 		return false
 	}
 	w.written++
-	w.databases[db] = &database{name: db, owner: odooRole, allowConnections: true, foreign: true, initialised: true, content: w.written}
-	w.files[versionNamespace("18")+"/"+db] = &directory{foreign: true, content: w.written}
+	db := &database{
+		name: name, owner: []string{odooRole, providerRole, "alice"}[a.N/2%3], tablespace: defaultTablespace, limit: -1,
+		allowConnections: true, foreign: true, movable: a.N%2 == 1, initialised: true, content: w.written,
+	}
+	if a.N/12%2 == 1 {
+		db.tablespace, db.limit = "fast", 5
+	}
+	db.template = a.N/24%2 == 1
+	w.superuser = w.superuser || a.N/6%2 == 1
+	w.databases[name] = db
+	if path := versionNamespace("18") + "/" + name; w.files[path] == nil {
+		w.files[path] = &directory{foreign: true, content: w.written}
+	}
+	w.wake()
+	return true
+}
+
+// foreignGoes is what the owner of somebody else's database does about a name
+// collision: rename it, files and all. For the tenant it is as good as dropped.
+func (w *World) foreignGoes(tenant string) bool {
+	name := databaseOf(tenant)
+	db := w.databases[name]
+	if db == nil || !db.foreign {
+		return false
+	}
+	// People take longer than programs do: none of them renames a database in the
+	// moment after provider-sql has seen it and before the function is told.
+	if t := w.tenants[tenant]; t != nil && t.dirty {
+		return false
+	}
+	if xr := w.client(tenant); xr != nil {
+		if l := w.lives[xr.uid()]; l.adopted {
+			// It was said to be the tenant's own.
+			l.handled = true
+		}
+	}
+	delete(w.databases, name)
+	for _, version := range versions {
+		delete(w.files, versionNamespace(version)+"/"+name)
+	}
 	w.wake()
 	return true
 }

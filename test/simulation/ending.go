@@ -86,6 +86,9 @@ func (w *World) help() bool {
 				adopt(w, Action{}, xr)
 			}
 			helped = true
+		case o.kind == kindDatabase && l != nil && !l.adopted && w.ofStranger(l) && w.foreignGoes(l.name):
+			w.trace("        somebody renames the database that is in the way of %s", l.name)
+			helped = true
 		}
 	}
 	for _, name := range sorted(w.tenants) {
@@ -100,6 +103,12 @@ func (w *World) help() bool {
 	}
 	w.wake()
 	return helped
+}
+
+// ofStranger tells whether a movable database is in a tenant's way.
+func (w *World) ofStranger(l *life) bool {
+	db := w.databases[databaseOf(l.name)]
+	return db != nil && db.foreign && db.movable
 }
 
 // checkPresent looks at a tenant that is there at the end.
@@ -141,6 +150,10 @@ func (w *World) checkPresent(l *life) {
 	case l.handled || w.foreignFiles(l):
 		return
 	}
+	if db != nil && db.foreign && db.template {
+		// Odoo serves no template, and this one was adopted as it is.
+		return
+	}
 	if !conditionTrue(xr.body, "Ready") || !conditionTrue(xr.body, "Synced") {
 		wrong("isn't Ready and Synced")
 		return
@@ -159,6 +172,8 @@ func (w *World) checkPresent(l *life) {
 		wrong("has no database")
 	case db.owner != odooRole || (db.preparedFor != l.uid && !l.adopted):
 		wrong("has a database that isn't its own: %+v", db)
+	case !db.foreign && (db.tablespace != defaultTablespace || db.limit != -1 || db.template):
+		wrong("has a database in somebody else's image: %+v", db)
 	case db.allowConnections == suspended:
 		wrong("suspended: %v, and its database takes connections: %v", suspended, db.allowConnections)
 	case w.routed(xr) == suspended:

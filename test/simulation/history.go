@@ -60,7 +60,7 @@ func Play(f New, seed uint64) *Result {
 		}
 	}
 	if r.IntN(8) == 0 {
-		do(Action{Do: "foreign-database", Tenant: names[0]})
+		do(Action{Do: "foreign-database", Tenant: names[0], N: r.IntN(48)})
 	}
 	for _, name := range names {
 		do(Action{Do: "create", Tenant: name, N: r.IntN(9)})
@@ -168,7 +168,7 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 		}
 	}
 	key := keys[r.IntN(len(keys))]
-	switch r.IntN(24) {
+	switch r.IntN(26) {
 	case 0, 1, 2, 3, 4, 5:
 		return w.intention(r, names)
 	case 6:
@@ -202,6 +202,10 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 	case 23:
 		a.Do = []string{"waive", "adopt", "protect", "hand-drop"}[r.IntN(4)]
 		a.N = r.IntN(2)
+	case 24:
+		a.Do, a.N = "foreign-database", r.IntN(48)
+	case 25:
+		a.Do = "foreign-goes"
 	}
 	return a
 }

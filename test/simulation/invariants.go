@@ -89,8 +89,9 @@ type life struct {
 	// be: the guard or the Database was deleted, or the database itself.
 	handled bool
 
-	// crashed tells that the provider died while it created the database.
-	crashed bool
+	// crashed tells that the provider died while it created the database, and
+	// created whether it ever created one.
+	crashed, created bool
 
 	// orphaned tells whether the tenant was deleted with --cascade=orphan.
 	orphaned bool
@@ -368,6 +369,18 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 // checkDatabaseLeft is called before a Database object is deleted. If it may
 // drop the database, that is as good as dropped.
 func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
+	db := w.databases[o.annotation(annotationExternal)]
+	if !l.created && (db == nil && !w.everPrepared(xr) || db != nil && db.foreign && !l.adopted) && !mayDelete(o) {
+		// It only looks at what isn't the tenant's. Nothing is lost with it, but
+		// for a provider that still believes that it is to create a database: it
+		// would be one that nobody knows of.
+		if mayCreate(o) || o.creates {
+			w.violate(invariantOrder, "the Database of %s was left out while provider-sql may yet create by it", xr.name)
+		}
+		if !leaving {
+			return
+		}
+	}
 	if !leaving {
 		w.violate(invariantKept, "the database of %s was left out though nobody asked for that", xr.name)
 		return
@@ -378,7 +391,7 @@ func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
 			w.violate(invariantOrder, "the database of %s is dropped while its %s is there", xr.name, k)
 		}
 	}
-	w.checkLoss(o, w.databases[o.annotation(annotationExternal)])
+	w.checkLoss(o, db)
 }
 
 // checkLoss is called when a database is about to go: what it holds, and the
@@ -396,9 +409,13 @@ func (w *World) checkLoss(o *object, db *database) {
 	}
 }
 
-func mayDelete(o *object) bool {
+func mayDelete(o *object) bool { return permits(o, "Delete") }
+func mayCreate(o *object) bool { return permits(o, "Create") }
+
+// permits tells whether provider-sql may do something by an object.
+func permits(o *object, action string) bool {
 	p := list(o.body, "spec", "managementPolicies")
-	return slices.Contains(p, any("*")) || slices.Contains(p, any("Delete"))
+	return slices.Contains(p, any("*")) || slices.Contains(p, any(action))
 }
 
 // checkDrop is called before provider-sql drops a database.
@@ -435,7 +452,7 @@ func (w *World) checkCreation(xr *object, key string, o *object) {
 	switch {
 	case slices.Contains(teardownKeys, key):
 		w.checkTeardown(xr, l, key)
-	case key == "database" && w.everPrepared(xr) && slices.Contains(list(o.body, "spec", "managementPolicies"), any("Create")):
+	case key == "database" && w.everPrepared(xr) && mayCreate(o):
 		w.violate(invariantKept, "the database of %s, which was in service, may be created anew", xr.name)
 	}
 	if o.kind == kindJob {
@@ -482,7 +499,7 @@ func (w *World) checkObject(xr, o *object) {
 	}
 	db := w.databases[o.annotation(annotationExternal)]
 	l := w.lives[xr.uid()]
-	if db != nil && db.foreign && !l.adopted && (mayDelete(o) || slices.Contains(list(o.body, "spec", "managementPolicies"), any("Update"))) {
+	if db != nil && db.foreign && !l.adopted && (mayDelete(o) || permits(o, "Update")) {
 		w.violate(invariantForeign, "provider-sql may write to or drop %s, which is somebody else's", db.name)
 	}
 	if want := databaseOf(xr.name); o.annotation(annotationExternal) != want {
@@ -490,9 +507,10 @@ func (w *World) checkObject(xr, o *object) {
 	}
 }
 
-// checkPublished is called when a database changes hands.
+// checkPublished is called when a database is created or altered: until it is
+// prepared, it shares its template's secrets, and Odoo must not serve it.
 func (w *World) checkPublished(o *object, db *database) {
-	if l := w.lives[o.controller()]; l != nil && !db.foreign && !l.adopted && db.owner == odooRole && db.preparedFor != l.uid {
+	if l := w.lives[o.controller()]; l != nil && !db.foreign && !l.adopted && w.served(db.name) && db.preparedFor != l.uid {
 		w.violate(invariantPublished, "database %s is Odoo's before it is %s's own", db.name, l.name)
 	}
 }

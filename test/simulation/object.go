@@ -30,6 +30,10 @@ type object struct {
 	// pod tells whether a pod of this Job is running.
 	pod bool
 
+	// creates tells whether provider-sql may have created a database by this
+	// object when it looked at it last.
+	creates bool
+
 	// settled is what was desired of the object when it was applied last, as long
 	// as nobody else has written to it since: applied again, it changes nothing.
 	settled *structpb.Struct

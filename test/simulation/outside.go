@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // outside is all that tenants have outside of the cluster.
@@ -19,6 +20,10 @@ type outside struct {
 	// written counts all that was ever written, so that no two contents are
 	// alike, and a later one is greater.
 	written int
+
+	// superuser tells whether provider-sql logs in as one. Others may not name a
+	// tablespace, nor an owner whose member they aren't.
+	superuser bool
 }
 
 // A database on the server.
@@ -29,11 +34,16 @@ type database struct {
 	template         bool
 	sessions         int
 
+	// tablespace, and the most connections at a time: -1 is no limit.
+	tablespace string
+	limit      int
+
 	// madeFor is the UID of the tenant that it was created for.
 	madeFor string
 
-	// foreign databases were there before any tenant, and are somebody's.
-	foreign bool
+	// foreign databases were there before any tenant, and are somebody's, who
+	// takes a movable one away when a tenant needs its name.
+	foreign, movable bool
 
 	// preparedFor is the UID of the tenant that the database has been made the
 	// own of. Until then it shares its template's secrets.
@@ -87,7 +97,7 @@ func (w *World) declareTemplate(edition, version string) {
 	object_ := templateName(edition, version)
 	name := object_ + "." + domain
 	if w.databases[name] == nil {
-		w.databases[name] = &database{name: name, owner: odooRole, template: true, initialised: true}
+		w.databases[name] = &database{name: name, owner: odooRole, tablespace: defaultTablespace, limit: -1, template: true, initialised: true}
 		w.files[versionNamespace(version)+"/"+name] = &directory{}
 	}
 	r := ref{kindDatabase, nsSystem, object_}
@@ -120,9 +130,7 @@ func (w *World) provide(o *object, how provision) bool {
 		return false
 	}
 	policies := list(o.body, "spec", "managementPolicies")
-	may := func(action string) bool {
-		return slices.Contains(policies, any("*")) || slices.Contains(policies, any(action))
-	}
+	may := func(action string) bool { return permits(o, action) }
 	name := o.annotation(annotationExternal)
 	before := clone(o.body)
 	unchanged := func() bool { return equalBodies(before, o.body) }
@@ -132,67 +140,61 @@ func (w *World) provide(o *object, how provision) bool {
 		return true
 	}
 
+	if !slices.Contains(supportedPolicies, initials(policies)) {
+		w.violate(invariantCore, "provider-sql doesn't support the policies %v of %s", policies, o.ref)
+		return false
+	}
+
+	o.creates = may("Create")
 	db := w.databases[name]
 	onlyObserves := len(policies) == 1 && policies[0] == "Observe"
 	switch {
-	case db == nil && onlyObserves:
-		return w.providerSays(o, unchanged, "observe failed: external resource does not exist")
-
-	case db == nil && o.annotation(annotationPending) != "" && o.annotation(annotationSucceeded) == "" && o.annotation(annotationFailed) == "":
-		return w.providerSays(o, unchanged, "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
-
 	case o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
 		return w.providerSays(o, unchanged, "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
 
+	case db == nil && onlyObserves:
+		// Ready stays as it was, here as wherever there is nothing to be seen.
+		return w.providerSays(o, unchanged, "observe failed: external resource does not exist")
+
+	// For 30 seconds after a creation it isn't believed that there is none.
+	case db == nil && o.annotation(annotationSucceeded) > w.now().Add(-30*time.Second).Format(time.RFC3339):
+		return false
+
 	case o.deleting():
-		if db != nil {
-			if db.sessions > 0 {
-				return w.providerSays(o, unchanged, fmt.Sprintf("cannot drop database: database %q is being accessed by other users (55006)", name))
-			}
-			w.dropDatabase(o, db)
+		if db == nil {
+			w.unfinalize(o, finalizerManaged)
 			return true
 		}
-		// For 30 seconds after a creation it isn't believed that there is none.
-		if at := o.annotation(annotationSucceeded); at != "" && at > w.now().Add(-30e9).Format("2006-01-02T15:04:05Z07:00") {
-			return false
+		if db.sessions > 0 {
+			return w.providerSays(o, unchanged, fmt.Sprintf("cannot drop database: database %q is being accessed by other users (55006)", name))
 		}
-		w.unfinalize(o, finalizerManaged)
+		w.dropDatabase(o, db)
 		return true
 	}
 
+	// What is looked at fills in the object, and the finalizer is written with it
+	// whether the policies have a LateInitialize or not.
 	changed := w.finalize(o, finalizerManaged)
-	if db == nil {
-		if !may("Create") {
-			// Nothing exists, nothing may be created: an update fails.
-			return w.providerSays(o, unchanged, fmt.Sprintf("cannot alter database: database %q does not exist (3D000)", name))
-		}
-		put(o.body, w.timestamp(), "metadata", "annotations", annotationPending)
-		created, err := w.createDatabase(o, name, how)
-		if err != "" {
-			put(o.body, w.timestamp(), "metadata", "annotations", annotationFailed)
-			setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
-			// Every attempt leaves another time behind, and nothing else.
-			return w.providerSays(o, func() bool { return equalAny(before["status"], o.body["status"]) }, err)
-		}
-		w.databases[name] = created
-		w.checkPublished(o, created)
-		if how == providesDead {
-			w.lives[o.controller()].crashed = true
-			w.changed(o)
-			return true
-		}
-		put(o.body, w.timestamp(), "metadata", "annotations", annotationSucceeded)
-		w.ready(o, "Creating")
-		w.changed(o)
-		return true
-	}
-
-	if may("LateInitialize") {
+	if db != nil && (changed || may("LateInitialize")) {
 		w.lateInitialize(o, db)
 	}
-	w.ready(o, "Available")
-	if w.drifted(o, db) && may("Update") {
-		w.alter(o, db)
+
+	switch {
+	case db == nil && may("Create"):
+		return w.provideNew(o, name, how, before)
+
+	case db == nil && may("Update"):
+		return w.providerSays(o, unchanged, fmt.Sprintf("cannot alter database: database %q does not exist (3D000)", name))
+
+	case db == nil:
+		// There is nothing that it may do, so it is content.
+		w.synced(o)
+
+	default:
+		w.ready(o, "Available")
+		if w.drifted(o, db) && may("Update") {
+			w.alter(o, db)
+		}
 	}
 	if changed || !unchanged() {
 		w.changed(o)
@@ -201,14 +203,60 @@ func (w *World) provide(o *object, how provision) bool {
 	return false
 }
 
+// provideNew creates the database of an object.
+func (w *World) provideNew(o *object, name string, how provision, before map[string]any) bool {
+	put(o.body, w.timestamp(), "metadata", "annotations", annotationPending)
+	created, err := w.createDatabase(o, name, how)
+	if err != "" {
+		put(o.body, w.timestamp(), "metadata", "annotations", annotationFailed)
+		setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
+		// Every attempt leaves another time behind, and nothing else.
+		return w.providerSays(o, func() bool { return equalAny(before["status"], o.body["status"]) }, err)
+	}
+	w.databases[name] = created
+	if l := w.lives[o.controller()]; l != nil {
+		l.created = true
+	}
+	w.checkPublished(o, created)
+	if how == providesDead {
+		w.lives[o.controller()].crashed = true
+		w.changed(o)
+		return true
+	}
+	put(o.body, w.timestamp(), "metadata", "annotations", annotationSucceeded)
+	w.ready(o, "Creating")
+	w.changed(o)
+	return true
+}
+
+// supportedPolicies are the combinations that provider-sql takes, by their
+// initials. With any other it does nothing at all.
+var supportedPolicies = []string{"*", "O", "CO", "DO", "OU", "LO", "CDO", "CLO", "COU", "LOU", "CDLO", "CDOU", "CLOU", "CDLOU"}
+
+func initials(policies []any) string {
+	var out []string
+	for _, p := range policies {
+		if p, ok := p.(string); ok && p != "" {
+			out = append(out, p[:1])
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "")
+}
+
 // ready says that a database is available, or about to be.
 func (w *World) ready(o *object, reason string) {
 	status := "True"
 	if reason != "Available" {
 		status = "False"
 	}
-	g := dig(o.body, "metadata", "generation")
 	setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": status, "reason": reason})
+	w.synced(o)
+}
+
+// synced says that all is done that may be done.
+func (w *World) synced(o *object) {
+	g := dig(o.body, "metadata", "generation")
 	setCondition(o.body, w.timestamp(), map[string]any{"type": "Synced", "status": "True", "reason": "ReconcileSuccess", "observedGeneration": g})
 }
 
@@ -223,16 +271,30 @@ func (w *World) providerSays(o *object, unchanged func() bool, message string) b
 	return true
 }
 
-// createDatabase is CREATE DATABASE.
+// createDatabase is CREATE DATABASE, with all that the object says.
 func (w *World) createDatabase(o *object, name string, how provision) (*database, string) {
-	db := &database{name: name, madeFor: o.controller(), owner: providerRole, allowConnections: true}
-	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" {
+	db := &database{name: name, madeFor: o.controller(), owner: providerRole, tablespace: defaultTablespace, limit: -1, allowConnections: true}
+	params, _ := dig(o.body, "spec", "forProvider").(map[string]any)
+	if owner := text(params, "owner"); owner != "" {
+		if owner != providerRole && owner != odooRole && !w.superuser {
+			return nil, fmt.Sprintf("cannot create database: must be able to SET ROLE %q (42501)", owner)
+		}
 		db.owner = owner
 	}
-	if allow, ok := dig(o.body, "spec", "forProvider", "allowConnections").(bool); ok {
+	if space := text(params, "tablespace"); space != "" {
+		if !w.superuser {
+			return nil, fmt.Sprintf("cannot create database: permission denied for tablespace %s (42501)", space)
+		}
+		db.tablespace = space
+	}
+	if allow, ok := params["allowConnections"].(bool); ok {
 		db.allowConnections = allow
 	}
-	if template := text(o.body, "spec", "forProvider", "template"); template != "" {
+	if limit, ok := params["connectionLimit"].(float64); ok {
+		db.limit = int(limit)
+	}
+	db.template = isTrue(params, "isTemplate")
+	if template := text(params, "template"); template != "" {
 		from := w.databases[template]
 		switch {
 		case from == nil:
@@ -257,7 +319,10 @@ func (w *World) dropDatabase(o *object, db *database) {
 // lateInitialize fills in what an object leaves open.
 func (w *World) lateInitialize(o *object, db *database) {
 	spec := clone(o.body["spec"])
-	for field, value := range map[string]any{"owner": db.owner, "allowConnections": db.allowConnections, "encoding": "UTF8", "isTemplate": db.template} {
+	for field, value := range map[string]any{
+		"owner": db.owner, "encoding": "UTF8", "lcCollate": "C.UTF-8", "lcCType": "C.UTF-8", "tablespace": db.tablespace,
+		"allowConnections": db.allowConnections, "connectionLimit": float64(db.limit), "isTemplate": db.template,
+	} {
 		if dig(o.body, "spec", "forProvider", field) == nil {
 			put(o.body, value, "spec", "forProvider", field)
 		}
@@ -269,9 +334,13 @@ func (w *World) lateInitialize(o *object, db *database) {
 
 // drifted tells whether a database differs from what its object says.
 func (w *World) drifted(o *object, db *database) bool {
-	owner := text(o.body, "spec", "forProvider", "owner")
-	allow, ok := dig(o.body, "spec", "forProvider", "allowConnections").(bool)
-	return (owner != "" && owner != db.owner) || (ok && allow != db.allowConnections)
+	params, _ := dig(o.body, "spec", "forProvider").(map[string]any)
+	owner := text(params, "owner")
+	allow, hasAllow := params["allowConnections"].(bool)
+	limit, hasLimit := params["connectionLimit"].(float64)
+	template, hasTemplate := params["isTemplate"].(bool)
+	return owner != "" && owner != db.owner || hasAllow && allow != db.allowConnections ||
+		hasLimit && int(limit) != db.limit || hasTemplate && template != db.template
 }
 
 // alter is ALTER DATABASE.
@@ -283,11 +352,17 @@ func (w *World) alter(o *object, db *database) {
 	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" && owner != db.owner {
 		w.trace("  provider-sql gives database %s to %s", db.name, owner)
 		db.owner = owner
-		w.checkPublished(o, db)
 	}
 	if allow, ok := dig(o.body, "spec", "forProvider", "allowConnections").(bool); ok {
 		db.allowConnections = allow
 	}
+	if limit, ok := dig(o.body, "spec", "forProvider", "connectionLimit").(float64); ok {
+		db.limit = int(limit)
+	}
+	if template, ok := dig(o.body, "spec", "forProvider", "isTemplate").(bool); ok {
+		db.template = template
+	}
+	w.checkPublished(o, db)
 }
 
 // served tells whether a database is one that Odoo serves to a tenant's

@@ -15,6 +15,8 @@ const (
 	defaultGrace  = 300
 	quotaName     = "plana-quota"
 	secretsMarker = "hunter2-"
+
+	defaultTablespace = "pg_default"
 )
 
 var versions = []string{"17", "18", "19"}

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -22,6 +23,9 @@ func teller() func(string, ...any) {
 type told struct {
 	reason  string
 	actions []Action
+
+	// open histories break an invariant that is yet to be mended.
+	open bool
 }
 
 // inService is how most of them begin.
@@ -113,6 +117,110 @@ var toldHistories = map[string]told{
 	"SomebodyElsesDatabase": {
 		reason:  "A database that was there before is left alone, also when the tenant goes.",
 		actions: []Action{{Do: "foreign-database", Tenant: "acme"}, {Do: "create", Tenant: "acme"}, {Do: "settle"}, {Do: "delete", Tenant: "acme", Key: "Background"}},
+	},
+	"SomebodyElsesDatabaseIsRenamed": {
+		reason: "A database that is made once a collision is cleared isn't the stranger's in part: least of all does Odoo's role own it before it is prepared.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 6},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "foreign-goes", Tenant: "acme"},
+		},
+	},
+	"SomebodyElsesDatabaseInATablespaceIsRenamed": {
+		reason: "Nor is it to be where only the stranger's may be, or as small.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 16},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "foreign-goes", Tenant: "acme"},
+		},
+	},
+	"SomebodyIsQuicker": {
+		reason: "A database that somebody makes just before provider-sql does is a collision like any other.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "foreign-database", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "foreign-goes", Tenant: "acme"},
+		},
+	},
+	"AnotherVersionAfterOrphan": {
+		reason: "A Database object that a tenant left behind before it had a database says nothing of the next one's template.",
+		open:   true,
+		actions: []Action{
+			{Do: "create", Tenant: "acme", N: 3},
+			{Do: "template-vanishes", N: 18},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme", N: 34},
+		},
+	},
+	"AnotherVersionInACollision": {
+		reason: "The version that is asked for while a stranger's database is in the way is the one of the database that comes after it.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 3},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "version", Tenant: "acme"},
+		},
+	},
+	"AdoptedTemplate": {
+		reason: "A template that is adopted stays one.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 29},
+			{Do: "create", Tenant: "acme", N: 31},
+		},
+	},
+	"DeletedInACollision": {
+		reason: "A provider that is down when a tenant goes whose name was taken isn't waited for: it was told before to create nothing.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme"},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Foreground"},
+			{Do: "provider"},
+			{Do: "settle"},
+		},
+	},
+	"ReplacedAfterOrphanAndDeleted": {
+		reason: "A tenant that found its name taken goes as if it had never been.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Foreground"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "pass", N: 400},
+			{Do: "reconcile", Tenant: "acme"},
+		},
+	},
+	"OrphanedWithoutAProvider": {
+		reason: "An object that was never looked at is left out once there is nothing to look at.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "provider"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "hand-drop", Tenant: "acme"},
+			{Do: "replay"},
+			{Do: "collect-garbage"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "create", Tenant: "acme", N: 28},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+		},
 	},
 	"Flickers": {
 		reason: "What isn't ready for a moment takes nothing with it.",
@@ -247,10 +355,15 @@ var toldHistories = map[string]told{
 	},
 }
 
+var andOpen = flag.Bool("open", false, "Replay those told histories, too, that are known to break an invariant.")
+
 // TestRegressions replays what is told.
 func TestRegressions(t *testing.T) {
 	for name, tc := range toldHistories {
 		t.Run(name, func(t *testing.T) {
+			if tc.open && !*andOpen {
+				t.Skip("not mended yet: " + tc.reason)
+			}
 			if r := Replay(theFunction, tc.actions, teller()); r.Violation != nil {
 				t.Errorf("%s\nReplay(...): %s", tc.reason, r.Violation)
 			}
