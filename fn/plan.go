@@ -7,6 +7,9 @@ type step struct {
 	// name of the step, by which others wait for it.
 	name string
 
+	// does says what the step is for, to people.
+	does string
+
 	// condition of the PLANAClient that tells how the step stands.
 	condition string
 
@@ -38,41 +41,76 @@ type step struct {
 var plan = []step{
 	// First of all and alone, so that there is no moment in which a tenant has
 	// something to lose and can be deleted without order.
-	{name: "guard", condition: "GuardReady", key: keyGuard, take: guard},
+	{
+		name: "guard", condition: "GuardReady", key: keyGuard, take: guard,
+		does: "has a delete of the tenant refused, and then done in order",
+	},
 
-	{name: "database", condition: "DatabaseReady", key: keyDatabase, after: []string{"guard"}, take: database},
+	{
+		name: "database", condition: "DatabaseReady", key: keyDatabase, after: []string{"guard"}, take: database,
+		does: "clones the template's database, or creates an empty one",
+	},
 
 	// A tenant's files and modules come with its template, or from Odoo itself.
 	{
 		name: "filestore", condition: "FilestoreReady", key: effectFilestoreClone, after: []string{"database"}, take: effect(filestoreClone),
+		does:    "gives the tenant the template's files",
 		applies: clonesFiles, otherwise: "there is no template with files to clone",
 	},
 	{
 		name: "modules", condition: "ModulesReady", key: effectModuleInstall, after: []string{"database"}, take: effect(moduleInstall),
+		does:    "has Odoo install the tier's modules",
 		applies: installsModules, otherwise: "the modules come with the database",
 	},
 
 	// Until it is prepared, a clone shares its template's secrets: nobody may
 	// reach it. Publishing is what lets Odoo list the database, so the order of
 	// these two is what keeps one tenant's reset links out of another's hands.
-	{name: "prepare", condition: "Prepared", key: effectTenantPrepare, after: []string{"filestore", "modules"}, take: effect(tenantPrepare)},
-	{name: "publish", condition: "Published", after: []string{"prepare"}, take: publish},
+	{
+		name: "prepare", condition: "Prepared", key: effectTenantPrepare, after: []string{"filestore", "modules"}, take: effect(tenantPrepare),
+		does: "makes the clone the tenant's own: fresh secrets, its address, its owner",
+	},
+	{
+		name: "publish", condition: "Published", after: []string{"prepare"}, take: publish,
+		does: "hands the database to Odoo's role, so that Odoo serves it",
+	},
 
-	{name: "route", condition: "RouteReady", key: keyRoute, after: []string{"publish"}, take: route},
-	{name: "backup", condition: "BackupReady", key: keyBackup, after: []string{"publish"}, take: backup},
-	{name: "smoke", condition: "SmokeTestPassed", key: effectSmokeTest, after: []string{"route"}, take: effect(smokeTest)},
+	{
+		name: "route", condition: "RouteReady", key: keyRoute, after: []string{"publish"}, take: route,
+		does: "leads the tenant's host name to the workers",
+	},
+	{
+		name: "backup", condition: "BackupReady", key: keyBackup, after: []string{"publish"}, take: backup,
+		does: "backs the tenant up every night",
+	},
+	{
+		name: "smoke", condition: "SmokeTestPassed", key: effectSmokeTest, after: []string{"route"}, take: effect(smokeTest),
+		does: "sees that Odoo shows the tenant's login form",
+	},
 
 	// The support room is worth having early, and never worth waiting for.
-	{name: "matrix", condition: "MatrixRoomReady", key: effectMatrixRoomCreate, after: []string{"database"}, optional: true, take: effect(matrixRoomCreate)},
+	{
+		name: "matrix", condition: "MatrixRoomReady", key: effectMatrixRoomCreate, after: []string{"database"}, optional: true, take: effect(matrixRoomCreate),
+		does: "makes the support room",
+	},
 
 	// A customer is told of a workspace only once it has been seen to answer.
-	{name: "account", condition: "AccountNotified", key: effectAccountWebhook, after: []string{"smoke"}, take: effect(accountWebhook)},
+	{
+		name: "account", condition: "AccountNotified", key: effectAccountWebhook, after: []string{"smoke"}, take: effect(accountWebhook),
+		does: "tells the account portal that the tenant is in service",
+	},
 
 	// The event starts what can't be taken back, the welcome mail for one.
-	{name: "announce", condition: "Announced", key: effectClientProvisioned, after: []string{"backup", "account"}, take: effect(clientProvisioned)},
+	{
+		name: "announce", condition: "Announced", key: effectClientProvisioned, after: []string{"backup", "account"}, take: effect(clientProvisioned),
+		does: "tells the event bus that the tenant is in service",
+	},
 
 	// A tenant that is in service stays in service while its tier changes.
-	{name: "tier", condition: "TierInService", key: effectTierModules, after: []string{"announce"}, optional: true, take: changeTier},
+	{
+		name: "tier", condition: "TierInService", key: effectTierModules, after: []string{"announce"}, optional: true, take: changeTier,
+		does: "installs what a higher tier has, once the tenant is moved to one",
+	},
 }
 
 // Keys of composed resources that aren't Jobs.

@@ -11,6 +11,8 @@ import (
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plana-pulse/function-planaclient/fn"
 )
 
 // A stage of a tenant's making: a composed resource settles, and because of that
@@ -156,6 +158,32 @@ func TestWalk(t *testing.T) {
 		}
 		if got := len(w.client.in("status", "effects")); got != 6 {
 			t.Errorf("the ledger has %d effects, want 6: %v", got, w.client.at("status", "effects"))
+		}
+	})
+}
+
+// Steps compose what people are told that they compose.
+func TestStepsCompose(t *testing.T) {
+	kinds := map[string]string{}
+	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
+		kinds[d.Key] = d.Composes
+	}
+	forEveryTenant(t, func(t *testing.T, tier, version string, hasTemplate bool) {
+		t.Helper()
+		w := newTenant(t, tier, version, hasTemplate)
+		stages := installed
+		if hasTemplate {
+			stages = cloned
+		}
+		for _, s := range stages {
+			if s.settles != "" {
+				w.settle(s.settles)
+			}
+			for key, r := range w.reconcile().GetDesired().GetResources() {
+				if got := r.GetResource().GetFields()["kind"].GetStringValue(); got != kinds[key] {
+					t.Errorf("%s is a %s, and described as a %q", key, got, kinds[key])
+				}
+			}
 		}
 	})
 }

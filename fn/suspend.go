@@ -15,10 +15,13 @@ const conditionSuspended = "Suspended"
 // Its route answers with a redirect from the first moment on.
 var suspension = []step{
 	// Nothing changes from here on, so one backup covers all of the suspension.
-	{name: "suspend-backup", key: effectSuspendBackup, take: stage(suspendBackup)},
+	{name: "suspend-backup", key: effectSuspendBackup, take: stage(suspendBackup), does: "makes one more backup, after which the nightly ones pause"},
 
-	{name: "suspend-close", take: closeDatabase, applies: observesOwnDatabase},
-	{name: "suspend-drain", key: effectSuspendDrain, take: stage(suspendDrain)},
+	{
+		name: "suspend-close", take: closeDatabase, does: "closes the database to connections",
+		applies: observesOwnDatabase, otherwise: noOwnDatabase,
+	},
+	{name: "suspend-drain", key: effectSuspendDrain, take: stage(suspendDrain), does: "ends the sessions that are left"},
 }
 
 // suspend a tenant that should be, once it is in service.

@@ -34,39 +34,69 @@ const (
 	stepGone  = "gone"
 )
 
+// noOwnDatabase is why a step that closes a database isn't taken.
+const noOwnDatabase = "there is no database that is the tenant's own"
+
 // The teardown: the plan in reverse, strictly one step after the other. Nothing
 // is taken away before the step in front of it is done, and nothing that can't
 // be undone is begun before the status says so.
 var teardown = []step{
 	// Whoever deleted the wrong tenant notices within minutes.
-	{name: stepGrace, take: grace},
+	{name: stepGrace, take: grace, does: "waits out the time in which the delete can be cancelled"},
 
 	// From here on nobody uses the tenant, and nothing works on it: a Job that
 	// still installs modules would write behind the backup's back.
-	{name: "withdraw", take: withdraw},
+	{name: "withdraw", take: withdraw, does: "takes the route, the nightly backup and every Job away, and sees them gone"},
 
 	// A suspended tenant's database is closed.
-	{name: "open", take: openDatabase, applies: needsOpenDatabase},
-	{name: "final-backup", key: effectFinalBackup, take: stage(finalBackup), applies: needsFinalBackup},
+	{
+		name: "open", take: openDatabase, does: "opens a database that a suspension has closed",
+		applies: needsOpenDatabase, otherwise: "there is no last backup to make",
+	},
+	{
+		name: "final-backup", key: effectFinalBackup, take: stage(finalBackup), does: "makes a last backup, and reads it back",
+		applies: needsFinalBackup, otherwise: "nobody's data is in it yet, or somebody has waived the backup",
+	},
 
 	// A dump needs a connection, so closing comes after it. And DROP DATABASE
 	// fails while anybody is connected, so it comes after both of these.
-	{name: "close", take: closeDatabase, applies: observesOwnDatabase},
-	{name: "drain", key: effectConnectionsDrain, take: stage(connectionsDrain), applies: observesOwnDatabase},
+	{
+		name: "close", take: closeDatabase, does: "closes the database to connections",
+		applies: observesOwnDatabase, otherwise: noOwnDatabase,
+	},
+	{
+		name: "drain", key: effectConnectionsDrain, take: stage(connectionsDrain), does: "ends the sessions that are left",
+		applies: observesOwnDatabase, otherwise: noOwnDatabase,
+	},
 
 	// A database that isn't ours only loses the object that looks at it.
-	{name: "release", take: releaseDatabase, applies: observesForeignDatabase},
+	{
+		name: "release", take: releaseDatabase, does: "has provider-sql leave a database alone that isn't proven to be the tenant's",
+		applies: observesForeignDatabase, otherwise: "the database is the tenant's own, or there is none",
+	},
 
-	{name: stepDrop, take: dropDatabase},
+	{name: stepDrop, take: dropDatabase, does: "drops the database, and sees it gone. From here there is no way back"},
 
 	// A database without its files is a wreck, files without a database are
 	// only waste: so the files go last.
-	{name: "wipe", key: effectFilestoreWipe, take: stage(filestoreWipe), applies: hadDatabase},
+	{
+		name: "wipe", key: effectFilestoreWipe, take: stage(filestoreWipe), does: "removes the tenant's files",
+		applies: hadDatabase, otherwise: "the tenant never had a database of its own",
+	},
 
 	// What was told of the tenant's coming is told of its going.
-	{name: "retire", key: effectMatrixRoomRetire, optional: true, take: stage(matrixRoomRetire), applies: hasDone(effectMatrixRoomCreate)},
-	{name: "account", key: effectDeprovisionWebhook, take: stage(deprovisionWebhook), applies: hasDone(effectAccountWebhook)},
-	{name: "announce", key: effectClientDeprovision, take: stage(clientDeprovisioned), applies: hasDone(effectClientProvisioned)},
+	{
+		name: "retire", key: effectMatrixRoomRetire, optional: true, take: stage(matrixRoomRetire), does: "closes the support room",
+		applies: hasDone(effectMatrixRoomCreate), otherwise: "there is no support room",
+	},
+	{
+		name: "account", key: effectDeprovisionWebhook, take: stage(deprovisionWebhook), does: "tells the account portal that the tenant is gone",
+		applies: hasDone(effectAccountWebhook), otherwise: "the portal was never told of it",
+	},
+	{
+		name: "announce", key: effectClientDeprovision, take: stage(clientDeprovisioned), does: "tells the event bus that the tenant is gone",
+		applies: hasDone(effectClientProvisioned), otherwise: "the bus was never told of it",
+	},
 }
 
 // leaving tells whether the tenant is to be taken away. Taking the annotation

@@ -1,0 +1,80 @@
+package fn
+
+import "slices"
+
+// A StepDoc is one row of a plan, as people are told of it.
+type StepDoc struct {
+	// Name of the step.
+	Name string
+
+	// Does says what the step is for: the rest of a sentence that its name begins.
+	Does string
+
+	// Condition of the PLANAClient that tells how the step stands.
+	Condition string
+
+	// Composes is the kind of what the step composes. Empty: it changes what
+	// another step composes, or waits for it.
+	Composes string
+
+	// Key of what it composes, which of a Job is the first part of its name.
+	Key string
+
+	// After names the steps without which this one may not begin.
+	After []string
+
+	// Unless says why a tenant may do without the step. Empty: every tenant has it.
+	Unless string
+
+	// Optional steps may fail without stopping anything else.
+	Optional bool
+}
+
+// Plan returns the steps by which a tenant comes to be.
+func Plan() []StepDoc { return describe(plan, "") }
+
+// Suspension returns the steps, one after the other, by which a tenant is taken
+// out of service.
+func Suspension() []StepDoc { return describe(suspension, conditionSuspended) }
+
+// Teardown returns the steps, one after the other, by which a tenant is taken
+// away.
+func Teardown() []StepDoc { return describe(teardown, conditionDeprovisioned) }
+
+// describe steps. Those of a sequence share one condition.
+func describe(steps []step, shared string) []StepDoc {
+	docs := make([]StepDoc, 0, len(steps))
+	for i := range steps {
+		s := &steps[i]
+		d := StepDoc{
+			Name: s.name, Does: s.does, Condition: s.condition, Composes: kindOfKey(s.key), Key: s.key,
+			After: slices.Clone(s.after), Unless: s.otherwise, Optional: s.optional,
+		}
+		if shared != "" {
+			d.Condition = shared
+			if i > 0 {
+				d.After = []string{steps[i-1].name}
+			}
+		}
+		docs = append(docs, d)
+	}
+	return docs
+}
+
+// kindOfKey returns the kind of the composed resource with a key.
+func kindOfKey(key string) string {
+	switch key {
+	case "":
+		return ""
+	case keyGuard:
+		return "ClusterUsage"
+	case keyDatabase:
+		return "Database"
+	case keyRoute:
+		return "HTTPRoute"
+	case keyBackup:
+		return "CronJob"
+	default:
+		return "Job"
+	}
+}
