@@ -18,12 +18,18 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 )
 
 // stopTimeout is how long calls in flight may take once the function is asked
 // to stop. Crossplane gives a call 20 seconds and Kubernetes gives a pod 30.
 const stopTimeout = 20 * time.Second
+
+// connectionAge is how long a connection may last. Crossplane spreads its calls
+// over the replicas that there are when it connects: one that is added later is
+// found only when it connects anew.
+const connectionAge = 5 * time.Minute
 
 // serve the function until the context is done, then let the calls in flight
 // finish.
@@ -52,6 +58,7 @@ func serve(ctx context.Context, log logging.Logger, runner fnv1.FunctionRunnerSe
 	srv := grpc.NewServer(
 		grpc.Creds(o.Credentials),
 		grpc.MaxRecvMsgSize(o.MaxRecvMsgSize),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: stopTimeout}),
 		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor()))
 	hs := health.NewServer()
 	fnv1.RegisterFunctionRunnerServiceServer(srv, runner)

@@ -35,8 +35,10 @@ const (
 	// ttlUnwatched while it has stopped listening, which it does for five minutes.
 	ttlUnwatched = time.Second
 
-	// ttlSettled while nothing is.
-	ttlSettled = time.Hour
+	// ttlSettled while nothing is. A tenant at rest is looked at again all the
+	// same, as often as Crossplane looks at everything (--sync-interval). With
+	// Crossplane's response cache those looks don't come here for as long as this.
+	ttlSettled = 24 * time.Hour
 )
 
 // Reasons of conditions.

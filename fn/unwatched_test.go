@@ -31,7 +31,7 @@ func TestCallAgain(t *testing.T) {
 			reason:     "A steady tenant costs next to nothing.",
 			world:      inService,
 			responsive: "True",
-			atLeast:    time.Hour, atMost: time.Hour,
+			atLeast:    24 * time.Hour, atMost: 24 * time.Hour,
 		},
 		"SettledUnwatched": {
 			reason:     "What changes next must be noticed all the same.",
