@@ -70,7 +70,7 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 	})
 
 	t.Run("deleted", func(t *testing.T) {
-		line := acme.follow()
+		line := acme.timeline(t)
 		began := time.Now()
 		out, err := acme.delete()
 		if err == nil || !strings.Contains(out, "tenant acme is deleted in order, after a last backup, and this has begun") {
@@ -79,10 +79,10 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 		acme.gone(t, patience)
 		line.stop()
 		r.note("from the delete of acme until it was gone, with 10 s of grace: %s, by %s",
-			time.Since(began).Round(100*time.Millisecond), strings.Join(line.deletion(), ", "))
+			time.Since(began).Round(100*time.Millisecond), strings.Join(line.teardown(), ", "))
 		want := []string{"grace", "withdraw", "final-backup", "close", "drain", "drop", "wipe", "retire", "account", "announce", "gone"}
-		if !inOrder(line.deletion(), want) {
-			t.Errorf("steps: want an order of %v, got %v", want, line.deletion())
+		if !inOrder(line.teardown(), want) {
+			t.Errorf("steps: want an order of %v, got %v", want, line.teardown())
 		}
 		acme.leftNothing(t)
 		if diff := cmp.Diff([]string{"client.provisioned", "client.deprovisioned"}, acme.events(t)); diff != "" {

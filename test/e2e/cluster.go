@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,10 +44,12 @@ type cluster struct {
 	node *node
 
 	// root of the repository, dir of what is thrown away, and out of what stays.
-	root, dir, out string
-	kubectlBinary  string
+	root, dir, out, logs string
+	kubectlBinary        string
 
 	registry string
+	crane    string
+	pulling  sync.Mutex
 	function string
 	exports  string
 
@@ -57,6 +61,10 @@ type cluster struct {
 	portal   *portal
 	gateway  *gateway
 	workers  map[string]*worker
+
+	// lines that lead the cluster to the servers above. The tests themselves
+	// have ways of their own.
+	lines struct{ postgres, redis, matrix, s3 *line }
 
 	resticPassword string
 }
@@ -74,8 +82,8 @@ func startCluster(t testing.TB) *cluster {
 	if err := os.RemoveAll(c.out); err != nil {
 		t.Fatalf("cannot clear %s: %v", c.out, err)
 	}
-	logs := filepath.Join(c.out, "logs")
-	mkdir(t, filepath.Join(logs, "pods"))
+	c.logs = filepath.Join(c.out, "logs")
+	mkdir(t, filepath.Join(c.logs, "pods"))
 	if c.dir, err = os.MkdirTemp("", "e2e-"); err != nil {
 		t.Fatal(err)
 	}
@@ -94,16 +102,17 @@ func startCluster(t testing.TB) *cluster {
 	if err := os.Symlink(kubernetes, c.kubectlBinary); err != nil {
 		t.Fatal(err)
 	}
+	c.crane = c.tool(t, "crane")
 	images := c.images(t)
 
-	c.controlPlane = startControlPlane(t, c.dir, logs, c.tool(t, "etcd"), kubernetes)
-	c.hostsAndNode(t, logs, images)
+	c.controlPlane = startControlPlane(t, c.dir, c.logs, c.tool(t, "etcd"), kubernetes)
+	c.hostsAndNode(t, images)
 	step("the control plane is up")
 
 	c.startServers(t)
 	step("the servers outside of the cluster are up")
 
-	c.startRegistry(t, logs)
+	c.startRegistry(t)
 	c.installGatewayAPI(t)
 	c.installCrossplane(t)
 	step("Crossplane is up")
@@ -161,13 +170,6 @@ func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 				return []string{fmt.Sprintf("--metrics-bind-address=%s:%d", ip, port(8080))}
 			},
 		},
-		"plana-pulse/function-planaclient": {
-			programs:   map[string]string{"function": c.function},
-			entrypoint: "function",
-			args: func(ip string, port func(int) int) []string {
-				return []string{fmt.Sprintf("--address=%s:9443", ip), fmt.Sprintf("--metrics-address=%s:%d", ip, port(8080))}
-			},
-		},
 		"plana-pulse/function-planaclient-effects": {
 			programs:   map[string]string{"function": c.function},
 			entrypoint: "function",
@@ -182,6 +184,9 @@ func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 	}
 	return func(name string) (image, bool) {
 		if rest, ok := strings.CutPrefix(name, c.registry+"/"); ok {
+			if strings.HasPrefix(rest, "plana-pulse/function-planaclient") {
+				return c.pull(name)
+			}
 			name = rest
 		}
 		if i, ok := table[name]; ok {
@@ -197,16 +202,40 @@ func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 	}
 }
 
-func (c *cluster) hostsAndNode(t testing.TB, logs string, images func(string) (image, bool)) {
+// pull the function's own image, which its package holds, from the registry.
+func (c *cluster) pull(name string) (image, bool) {
+	dir := filepath.Join(c.dir, "images", strings.NewReplacer("/", "-", ":", "-", "@", "-").Replace(name))
+	program := filepath.Join(dir, "function")
+	c.pulling.Lock()
+	defer c.pulling.Unlock()
+	if !exists(program) {
+		// Unpacked under a name of its own, so that half a program is never run.
+		script := `mkdir -p "$2" && "$0" export --insecure "$1" - | tar --extract --directory="$2" --transform=s/^function$/function.part/ function && mv "$2/function.part" "$2/function"`
+		if out, err := exec.Command("sh", "-euc", script, c.crane, name, dir).CombinedOutput(); err != nil {
+			fmt.Printf("cannot pull %s: %v\n%s\n", name, err, out)
+			return image{}, false
+		}
+	}
+	return image{
+		programs:   map[string]string{"function": program},
+		entrypoint: "function",
+		args: func(ip string, port func(int) int) []string {
+			return []string{fmt.Sprintf("--address=%s:9443", ip), fmt.Sprintf("--metrics-address=%s:%d", ip, port(8080))}
+		},
+	}, true
+}
+
+func (c *cluster) hostsAndNode(t testing.TB, images func(string) (image, bool)) {
 	t.Helper()
 	h := startHosts(t, filepath.Join(c.dir, "hosts"))
 	c.node = &node{
-		client: c.client, dir: filepath.Join(c.dir, "pods"), logs: logs, exports: c.exports,
+		client: c.client, dir: filepath.Join(c.dir, "pods"), logs: c.logs, exports: c.exports,
 		host: "127.0.0.1", port: strconv.Itoa(c.port),
 		images: images, hosts: h,
 		free: func() int { return freePort(t) },
 	}
 	h.node = c.node
+	c.node.serveLogs(t, c.ca)
 	startNode(t, c.node)
 	h.watch(t, c.node)
 }
@@ -219,19 +248,25 @@ func (c *cluster) startServers(t testing.TB) {
 	c.matrix = servers.Matrix(t)
 	c.bot = c.matrix.Register(t, "support-bot")
 	c.s3 = servers.S3(t)
+	c.lines.postgres = lay(t, net.JoinHostPort(c.postgres.Host, strconv.Itoa(int(c.postgres.Port))))
+	c.lines.redis = lay(t, c.redis.Address)
+	c.lines.matrix = lay(t, strings.TrimPrefix(c.matrix.URL, "http://"))
+	c.lines.s3 = lay(t, strings.TrimPrefix(c.s3.Endpoint, "http://"))
 	c.portal = startPortal(t)
+	behind := *c.postgres
+	behind.Host, behind.Port = c.lines.postgres.host, uint16(c.lines.postgres.port)
 	for _, v := range versions {
-		c.workers[v.version] = startWorker(t, c.postgres, v.version, v.ip)
+		c.workers[v.version] = startWorker(t, &behind, v.version, v.ip)
 	}
 }
 
-func (c *cluster) startRegistry(t testing.TB, logs string) {
+func (c *cluster) startRegistry(t testing.TB) {
 	t.Helper()
 	port := strconv.Itoa(freePort(t))
 	disk := filepath.Join(c.dir, "registry")
 	mkdir(t, disk)
 	c.registry = "127.0.0.1:" + port
-	startProcess(t, logs, "registry", httpReady(http.DefaultClient, "http://"+c.registry+"/v2/"), c.tool(t, "crane"),
+	startProcess(t, c.logs, "registry", httpReady(http.DefaultClient, "http://"+c.registry+"/v2/"), c.crane,
 		"registry", "serve", "--address="+c.registry, "--disk="+disk)
 }
 
@@ -275,9 +310,11 @@ func (c *cluster) installCrossplane(t testing.TB) {
 func (c *cluster) installGatewayAPI(t testing.TB) {
 	t.Helper()
 	dir := filepath.Join(module(t, c.root, "sigs.k8s.io/gateway-api"), "config", "crd", "standard")
-	c.kubectl(t, "apply", "--server-side", "-f", filepath.Join(dir, "gateway.networking.k8s.io_gatewayclasses.yaml"),
-		"-f", filepath.Join(dir, "gateway.networking.k8s.io_gateways.yaml"), "-f", filepath.Join(dir, "gateway.networking.k8s.io_httproutes.yaml"),
-		"-f", filepath.Join(dir, "gateway.networking.k8s.io_referencegrants.yaml"), "-f", filepath.Join(dir, "gateway.networking.k8s.io_grpcroutes.yaml"))
+	args := []string{"apply", "--server-side"}
+	for _, kind := range []string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "backendtlspolicies"} {
+		args = append(args, "-f", filepath.Join(dir, "gateway.networking.k8s.io_"+kind+".yaml"))
+	}
+	c.kubectl(t, args...)
 }
 
 // kubectl runs kubectl as the cluster's administrator and returns what it says.

@@ -3,13 +3,20 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
 // A fault is something that breaks, and is put right by itself.
@@ -18,8 +25,8 @@ type fault struct {
 	strike func(t testing.TB)
 }
 
-// faults that every tenant must survive.
-func (c *cluster) faults() []fault {
+// kills are processes that die.
+func (c *cluster) kills() []fault {
 	pods := func(match func(*corev1.Pod) bool) func(testing.TB) {
 		return func(t testing.TB) {
 			if c.node.kill(match) == 0 {
@@ -48,38 +55,129 @@ func (c *cluster) faults() []fault {
 	}
 }
 
-// testFaults strikes each fault at so many random moments of a tenant's coming,
-// and of its going.
+// outage is how long a server stays down.
+const outage = time.Minute
+
+// outages of the servers that a tenant is made of, one after the other, or all
+// at once.
+func (c *cluster) outages(atOnce bool) []fault {
+	down := func(lines ...*line) func(testing.TB) {
+		return func(t testing.TB) {
+			for _, l := range lines {
+				l.cut()
+			}
+			select {
+			case <-interrupted.Done():
+			case <-time.After(outage):
+			}
+			for _, l := range lines {
+				l.mend(t)
+			}
+		}
+	}
+	all := fault{"everything outside", down(c.lines.postgres, c.lines.redis, c.lines.matrix, c.lines.s3)}
+	if atOnce {
+		return []fault{all}
+	}
+	return []fault{
+		{"postgres", down(c.lines.postgres)}, {"redis", down(c.lines.redis)}, {"matrix", down(c.lines.matrix)}, {"s3", down(c.lines.s3)}, all,
+	}
+}
+
+// testFaults strikes with each kill at so many random moments of a tenant's
+// coming, and of another one's going; then servers fail for a minute, and at last
+// the function is replaced by its next version.
 func testFaults(t *testing.T, c *cluster, times int) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	s := &striker{cluster: c, random: rand.New(rand.NewPCG(seed, 0)), project: 100}
+	c.apply(t, c.composition("2s"))
+	defer c.apply(t, c.composition("10s"))
 
-	project := 100
-	for _, f := range c.faults() {
-		t.Run(f.name, func(t *testing.T) {
-			for n := range times {
-				project++
-				x := &tenant{cluster: c, name: fmt.Sprintf("%s-%d", f.name, n), project: project, tier: "starter", version: "18"}
-				x.apply(t)
-				time.Sleep(time.Duration(random.IntN(8000)) * time.Millisecond)
-				f.strike(t)
-				x.ready(t, 2*patience)
-				x.inService(t)
+	for _, f := range c.kills() {
+		t.Run(f.name, func(t *testing.T) { s.strike(t, f, times) })
+	}
+	for _, f := range c.outages(times == 1) {
+		t.Run(f.name, func(t *testing.T) { s.strike(t, f, 1) })
+	}
+	t.Run("upgrade", func(t *testing.T) {
+		next := c.buildNext(t, "v0.2.0")
+		s.strike(t, fault{"upgrade", func(t testing.TB) { c.upgrade(t, next, "v0.2.0") }}, 1)
+	})
+}
 
-				_, _ = x.delete()
-				time.Sleep(10*time.Second + time.Duration(random.IntN(8000))*time.Millisecond)
-				f.strike(t)
-				x.goneAnyhow(t)
-				x.leftNothing(t)
-				if diff := cmp.Diff([]string{"client.provisioned", "client.deprovisioned"}, x.events(t)); diff != "" {
-					t.Errorf("events: -want, +got:\n%s", diff)
-				}
-				if diff := cmp.Diff([]string{"tenant.provisioned", "tenant.deprovisioned"}, c.portal.about(x.name)); diff != "" {
-					t.Errorf("webhooks: -want, +got:\n%s", diff)
-				}
+// A striker has tenants come and go while things break.
+type striker struct {
+	cluster *cluster
+	random  *rand.Rand
+	project int
+}
+
+// Spans of time, somewhat longer than it takes a tenant to come and to go on an
+// idle machine, in which faults strike.
+const (
+	coming = 9 * time.Second
+	going  = 15 * time.Second
+)
+
+// strike so many times, each time at one random moment of a tenant's coming and
+// at one of another tenant's going. All ends as if nothing had happened.
+func (s *striker) strike(t *testing.T, f fault, times int) {
+	var leaving *tenant
+	for n := range times + 1 {
+		var arriving *tenant
+		if n < times {
+			s.project++
+			arriving = &tenant{cluster: s.cluster, name: fmt.Sprintf("%s-%d", strings.ReplaceAll(f.name, " ", "-"), n), project: s.project, tier: "starter", version: "18"}
+		}
+		into := time.Duration(s.random.Int64N(int64(coming)))
+		outOf := time.Duration(s.random.Int64N(int64(going)))
+		t.Logf("strike %d: %s into the coming of %s, and %s into the going of %s", n, into.Round(time.Millisecond), arriving, outOf.Round(time.Millisecond), leaving)
+
+		strike := time.Now().Add(max(into, outOf))
+		var begun sync.WaitGroup
+		if arriving != nil {
+			begun.Go(func() {
+				time.Sleep(time.Until(strike.Add(-into)))
+				arriving.insist("apply", "-f", "-")
+			})
+		}
+		if leaving != nil {
+			begun.Go(func() {
+				time.Sleep(time.Until(strike.Add(-outOf)))
+				_, _ = leaving.delete()
+			})
+		}
+		time.Sleep(time.Until(strike))
+		f.strike(t)
+		begun.Wait()
+
+		if leaving != nil {
+			leaving.goneAnyhow(t)
+			leaving.leftAllInOrder(t)
+		}
+		if arriving != nil {
+			arriving.ready(t, 2*patience)
+			arriving.inService(t)
+			if rooms := arriving.rooms(t); len(rooms) != 1 {
+				t.Errorf("want one room of %s, got %v", arriving, rooms)
 			}
-		})
+			s.cluster.postgres.Exec(t, servers.PostgresOdoo, arriving.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
+		}
+		if t.Failed() || interrupted.Err() != nil {
+			return
+		}
+		leaving = arriving
+	}
+}
+
+// insist on what an API server that is just dying may not take.
+func (x *tenant) insist(args ...string) {
+	for range 30 {
+		if _, err := x.cluster.tryKubectl(x.yaml(), args...); err == nil || interrupted.Err() != nil {
+			return
+		}
+		time.Sleep(time.Second)
 	}
 }
 
@@ -88,7 +186,7 @@ func testFaults(t *testing.T, c *cluster, times int) {
 // again, and so does this.
 func (x *tenant) goneAnyhow(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline) && interrupted.Err() == nil; time.Sleep(500 * time.Millisecond) {
 		client, err := x.get()
 		if err != nil {
 			continue
@@ -98,13 +196,81 @@ func (x *tenant) goneAnyhow(t testing.TB) {
 		}
 		for _, c := range client.Status.Conditions {
 			if c.Type == "Deprovisioned" && c.Status == corev1.ConditionTrue && time.Since(c.LastTransitionTime.Time) > time.Minute {
+				t.Logf("%s is deleted again: %s", x, c.Message)
 				_, _ = x.delete()
 			}
 		}
 		// A delete that an API server which was just dying never took.
 		if client.GetAnnotations()[annotationAttempt] == "" && client.Status.Deletion == nil && client.GetDeletionTimestamp() == nil {
+			t.Logf("%s is deleted again: no deletion is recorded", x)
 			_, _ = x.delete()
 		}
 	}
 	x.gone(t, time.Second)
+}
+
+// leftAllInOrder checks that the tenant is gone but for its backups, that all
+// was told once, and that no row was lost.
+func (x *tenant) leftAllInOrder(t testing.TB) {
+	t.Helper()
+	c := x.cluster
+	x.leftNothing(t)
+	if diff := cmp.Diff([]string{"client.provisioned", "client.deprovisioned"}, x.events(t)); diff != "" {
+		t.Errorf("events of %s: -want, +got:\n%s", x, diff)
+	}
+	if diff := cmp.Diff([]string{"tenant.provisioned", "tenant.deprovisioned"}, c.portal.about(x.name)); diff != "" {
+		t.Errorf("webhooks of %s: -want, +got:\n%s", x, diff)
+	}
+	as := x.name + "-restored." + domain
+	x.restore(t, as)
+	if got := query[int64](t, c, as, "SELECT count(*) FROM customers"); got != 1000 {
+		t.Errorf("%s: want 1000 rows in the last backup, got %d", x, got)
+	}
+	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("DROP DATABASE %q WITH (FORCE)", as))
+}
+
+// upgrade the function to a package of another version, as its users do.
+func (c *cluster) upgrade(t testing.TB, file, version string) {
+	t.Helper()
+	name := c.registry + "/plana-pulse/function-planaclient:" + version
+	c.run(t, c.tool(t, "crossplane-cli"), "xpkg", "push", "--package-files="+file, name)
+	c.kubectl(t, "patch", "function.pkg.crossplane.io", "function-planaclient", "--type=merge", "-p", fmt.Sprintf(`{"spec":{"package":%q}}`, name))
+	eventually(t, 3*time.Minute, "function "+version+" is in service, alone", func() error {
+		var pods corev1.PodList
+		if err := c.object(&pods, "pods", "-n", namespaceCrossplane, "-l", "pkg.crossplane.io/function=function-planaclient"); err != nil {
+			return err
+		}
+		serving := 0
+		for i := range pods.Items {
+			p := &pods.Items[i]
+			if p.Spec.Containers[0].Image != name {
+				return fmt.Errorf("pod %s runs %s", p.GetName(), p.Spec.Containers[0].Image)
+			}
+			if log, _ := os.ReadFile(filepath.Join(c.logs, "pods", p.GetNamespace()+"_"+p.GetName()+"_"+p.Spec.Containers[0].Name+".log")); bytes.Contains(log, []byte(version)) {
+				serving++
+			}
+		}
+		if serving != 2 {
+			return fmt.Errorf("%d of 2 pods say that they are %s", serving, version)
+		}
+		return nil
+	})
+}
+
+// buildNext builds the function's package as another version, and returns the
+// file that holds it. Those in _output stay the ones that are installed.
+func (c *cluster) buildNext(t testing.TB, version string) string {
+	t.Helper()
+	output := filepath.Join(c.root, "_output")
+	names := []string{"function-planaclient.xpkg", "configuration-planaclient.xpkg"}
+	for _, name := range names {
+		c.run(t, "cp", filepath.Join(output, name), c.dir)
+	}
+	c.buildPackages(t, version)
+	next := filepath.Join(c.dir, version+".xpkg")
+	c.run(t, "mv", filepath.Join(output, names[0]), next)
+	for _, name := range names {
+		c.run(t, "mv", filepath.Join(c.dir, name), output)
+	}
+	return next
 }

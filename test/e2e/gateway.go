@@ -2,210 +2,119 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
+	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/tools/cache"
-	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// gatewayController is the name under which the gateway speaks of routes.
-const gatewayController = "e2e.planapulse.com/gateway"
+// gatewayController is the name under which Traefik speaks of routes.
+const gatewayController = "traefik.io/gateway-controller"
 
-var httpRoutes = schema.GroupVersionResource{Group: gwv1.GroupName, Version: "v1", Resource: "httproutes"}
-
-// A gateway is just as much of the Gateway API as the tenants' routes use: host
-// names, path prefixes, request headers, redirects, and Services as backends. It
-// says of every route of its Gateway that it is accepted.
-//
-// It stands in for a real implementation, which is still to come: Traefik's
-// module builds, but hadn't been built and tried when this was written.
+// A gateway is Traefik, which serves the tenants' routes over TLS. It knows
+// nothing of this project: what it does with a route is what the route says.
 type gateway struct {
-	URL string
+	port    int
+	address string
+	client  *http.Client
 
-	cluster *cluster
-	mu      sync.Mutex
-	routes  map[string]*gwv1.HTTPRoute
-	refuse  bool
+	// client of the first HTTP, which websockets begin with.
+	upgrading *http.Client
 }
 
 // startGateway serves the cluster's routes until the end of the test.
 func (c *cluster) startGateway(t testing.TB) {
 	t.Helper()
-	g := &gateway{cluster: c, routes: map[string]*gwv1.HTTPRoute{}}
-	server := httptest.NewServer(g)
-	t.Cleanup(server.Close)
-	g.URL = server.URL
+	health := "127.0.0.1:" + strconv.Itoa(freePort(t))
+	g := &gateway{port: freePort(t)}
+	g.address = "127.0.0.1:" + strconv.Itoa(g.port)
+	g.client = g.newClient(c, true)
+	g.upgrading = g.newClient(c, false)
 	c.gateway = g
 
+	cert, key := c.ca.certificate(t, "gateway", "gateway", "", "*."+domain)
 	c.apply(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Secret
+metadata: {namespace: plana-odoo, name: planapulse-app-tls}
+type: kubernetes.io/tls
+data: {tls.crt: %s, tls.key: %s}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
-metadata: {name: e2e}
+metadata: {name: traefik}
 spec: {controllerName: %s}
----
+`, encoded(t, cert), encoded(t, key), gatewayController))
+	c.listen(t, "plana-odoo", "plana-odoo-18", "plana-odoo-19")
+
+	startProcess(t, c.logs, "traefik", httpReady(http.DefaultClient, "http://"+health+"/ping"), "/usr/bin/env", "KUBECONFIG="+c.kubeconfig, c.tool(t, "traefik"),
+		"--global.checknewversion=false", "--global.sendanonymoususage=false",
+		// Traefik takes a listener whose port is that of an entry point.
+		"--entrypoints.websecure.address="+g.address,
+		"--entrypoints.health.address="+health, "--ping=true", "--ping.entrypoint=health",
+		"--providers.kubernetesgateway=true",
+		// Only their namespaces: it looks again at whatever happens in one.
+		"--providers.kubernetesgateway.namespaces=plana-odoo,plana-odoo-18,plana-odoo-19",
+		// Workers are reached at their Service's address. Kubernetes takes no
+		// EndpointSlice with an address on loopback.
+		"--providers.kubernetesgateway.nativelbbydefault=true",
+		"--providers.providersthrottleduration=100ms")
+}
+
+// listen has the Gateway's listener let routes of some namespaces in, as the
+// installation guide says.
+func (c *cluster) listen(t testing.TB, namespaces ...string) {
+	t.Helper()
+	c.apply(t, fmt.Sprintf(`
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {namespace: plana-odoo, name: eg-gateway}
 spec:
-  gatewayClassName: e2e
+  gatewayClassName: traefik
   listeners:
-    - {name: http, protocol: HTTP, port: 80, hostname: "*.planapulse.app", allowedRoutes: {namespaces: {from: All}}}
-`, gatewayController))
+    - name: https
+      protocol: HTTPS
+      port: %d
+      hostname: "*.%s"
+      tls: {certificateRefs: [{name: planapulse-app-tls}]}
+      allowedRoutes:
+        namespaces:
+          from: Selector
+          selector:
+            matchExpressions:
+              - {key: kubernetes.io/metadata.name, operator: In, values: [%s]}
+`, c.gateway.port, domain, strings.Join(namespaces, ", ")))
+}
 
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	factory := dynamicinformer.NewDynamicSharedInformerFactory(c.dynamic, 0)
-	_, err := factory.ForResource(httpRoutes).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { g.see(o.(*unstructured.Unstructured)) },
-		UpdateFunc: func(_, o any) { g.see(o.(*unstructured.Unstructured)) },
-		DeleteFunc: func(o any) {
-			if u, ok := o.(*unstructured.Unstructured); ok {
-				g.mu.Lock()
-				delete(g.routes, u.GetNamespace()+"/"+u.GetName())
-				g.mu.Unlock()
-			}
+// newClient returns a visitor of the tenants' host names, all of which lead to
+// the gateway. It verifies the gateway's certificate, and follows no redirect.
+func (g *gateway) newClient(c *cluster, second bool) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	return &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, "tcp", g.address)
+			},
+			TLSClientConfig:   &tls.Config{RootCAs: c.roots(), MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2: second,
 		},
-	})
+	}
+}
+
+// encoded is a file's content as a Secret holds it.
+func encoded(t testing.TB, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatalf("cannot watch HTTPRoutes: %v", err)
+		t.Fatalf("cannot read %s: %v", file, err)
 	}
-	factory.Start(ctx.Done())
-	factory.WaitForCacheSync(ctx.Done())
-}
-
-// see a route, and say of it that it is accepted, or refused.
-func (g *gateway) see(u *unstructured.Unstructured) {
-	r := &gwv1.HTTPRoute{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, r); err != nil {
-		return
-	}
-	g.mu.Lock()
-	g.routes[r.GetNamespace()+"/"+r.GetName()] = r
-	refuse := g.refuse
-	g.mu.Unlock()
-	if len(r.Spec.ParentRefs) != 1 || r.Spec.ParentRefs[0].Name != "eg-gateway" {
-		return
-	}
-
-	status, reason := metav1.ConditionTrue, string(gwv1.RouteReasonAccepted)
-	if refuse {
-		status, reason = metav1.ConditionFalse, string(gwv1.RouteReasonNotAllowedByListeners)
-	}
-	for _, p := range r.Status.Parents {
-		for _, c := range p.Conditions {
-			if c.Type == string(gwv1.RouteConditionAccepted) && c.ObservedGeneration == r.GetGeneration() && c.Status == status {
-				return
-			}
-		}
-	}
-	condition := func(typ gwv1.RouteConditionType, status metav1.ConditionStatus, reason string) metav1.Condition {
-		return metav1.Condition{
-			Type: string(typ), Status: status, Reason: reason, Message: "said by the gateway",
-			ObservedGeneration: r.GetGeneration(), LastTransitionTime: metav1.Now(),
-		}
-	}
-	patch, err := json.Marshal(map[string]any{"status": gwv1.RouteStatus{Parents: []gwv1.RouteParentStatus{{
-		ParentRef: r.Spec.ParentRefs[0], ControllerName: gatewayController,
-		Conditions: []metav1.Condition{
-			condition(gwv1.RouteConditionAccepted, status, reason),
-			condition(gwv1.RouteConditionResolvedRefs, metav1.ConditionTrue, string(gwv1.RouteReasonResolvedRefs)),
-		},
-	}}}})
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_, _ = g.cluster.dynamic.Resource(httpRoutes).Namespace(r.GetNamespace()).Patch(ctx, r.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}, "status")
-}
-
-// setRefuse has every route refused, or accepted.
-func (g *gateway) setRefuse(refuse bool) {
-	g.mu.Lock()
-	g.refuse = refuse
-	g.mu.Unlock()
-}
-
-func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	rule, route := g.match(req)
-	if rule == nil {
-		http.Error(w, "no route", http.StatusNotFound)
-		return
-	}
-	// Envoy says so too, and a visitor's own word doesn't count.
-	req.Header.Set("X-Forwarded-Proto", "https")
-	for _, f := range rule.Filters {
-		if f.RequestHeaderModifier != nil {
-			for _, h := range f.RequestHeaderModifier.Set {
-				req.Header.Set(string(h.Name), h.Value)
-			}
-		}
-		if f.RequestRedirect != nil {
-			to := url.URL{Scheme: "https", Host: req.Host, Path: req.URL.Path}
-			if f.RequestRedirect.Scheme != nil {
-				to.Scheme = *f.RequestRedirect.Scheme
-			}
-			if f.RequestRedirect.Hostname != nil {
-				to.Host = string(*f.RequestRedirect.Hostname)
-			}
-			if p := f.RequestRedirect.Path; p != nil && p.ReplaceFullPath != nil {
-				to.Path = *p.ReplaceFullPath
-			}
-			http.Redirect(w, req, to.String(), *f.RequestRedirect.StatusCode)
-			return
-		}
-	}
-	backend := rule.BackendRefs[0]
-	service, err := g.cluster.client.CoreV1().Services(route.GetNamespace()).Get(req.Context(), string(backend.Name), metav1.GetOptions{})
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	at := net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(int(*backend.Port)))
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: at})
-	proxy.ServeHTTP(w, req)
-}
-
-// match a request with the rule of a route: the longest path prefix counts.
-func (g *gateway) match(req *http.Request) (*gwv1.HTTPRouteRule, *gwv1.HTTPRoute) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	host, _, _ := strings.Cut(req.Host, ":")
-	var best *gwv1.HTTPRouteRule
-	var of *gwv1.HTTPRoute
-	longest := -1
-	for _, r := range g.routes {
-		for _, name := range r.Spec.Hostnames {
-			if string(name) != host {
-				continue
-			}
-			for i := range r.Spec.Rules {
-				for _, m := range r.Spec.Rules[i].Matches {
-					prefix := strings.TrimSuffix(*m.Path.Value, "/")
-					inside := req.URL.Path == prefix || strings.HasPrefix(req.URL.Path, prefix+"/")
-					if inside && len(prefix) > longest {
-						best, of, longest = &r.Spec.Rules[i], r, len(prefix)
-					}
-				}
-			}
-		}
-	}
-	return best, of
+	return base64.StdEncoding.EncodeToString(content)
 }

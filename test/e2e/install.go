@@ -154,7 +154,7 @@ spec: {clusterIP: %s, ports: [{name: http, port: 8069}, {name: websocket, port: 
 // credentials of PostgreSQL in a namespace.
 func (c *cluster) credentials(ns string) string {
 	return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {namespace: %s, name: provider-sql-postgres-creds}\n"+
-		"stringData: {endpoint: %q, port: \"%d\", username: %q, password: %q}\n", ns, c.postgres.Host, c.postgres.Port, servers.PostgresAdmin, c.postgres.Password)
+		"stringData: {endpoint: %q, port: \"%d\", username: %q, password: %q}\n", ns, c.lines.postgres.host, c.lines.postgres.port, servers.PostgresAdmin, c.postgres.Password)
 }
 
 // installDeploy applies deploy/, with a patch for a server that has no TLS.
@@ -206,8 +206,8 @@ spec:
         events: {address: %q}
         backup: {repository: %q, region: us-east-1}
         deletion: {gracePeriod: %s}
-`, compositionName, c.postgres.Host, c.postgres.Port, gatewayController, c.matrix.URL, c.matrix.Name, c.portal.URL, c.redis.Address,
-		strings.TrimSuffix(c.s3.Repository(""), "/"), grace)
+`, compositionName, c.lines.postgres.host, c.lines.postgres.port, gatewayController, "http://"+c.lines.matrix.address(), c.matrix.Name,
+		c.portal.URL, c.lines.redis.address(), "s3:http://"+c.lines.s3.address()+"/"+c.s3.Bucket, grace)
 }
 
 // templates that this installation has: all but that of one pair, pro on 17.

@@ -63,7 +63,9 @@ type node struct {
 
 	// server that pods reach the API server at.
 	host, port string
-	caBundle   []byte
+
+	// kubelet is the port at which the API server asks for containers' logs.
+	kubelet int
 
 	images func(name string) (image, bool)
 	hosts  *hosts
@@ -130,6 +132,8 @@ func (n *node) register(ctx context.Context) error {
 	now := metav1.Now()
 	created.Status = corev1.NodeStatus{
 		Capacity: capacity, Allocatable: capacity,
+		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}, {Type: corev1.NodeHostName, Address: nodeName}},
+		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: int32(n.kubelet)}},
 		Conditions: []corev1.NodeCondition{{
 			Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady",
 			LastHeartbeatTime: now, LastTransitionTime: now,
@@ -145,6 +149,29 @@ func (n *node) register(ctx context.Context) error {
 		},
 	}, metav1.CreateOptions{})
 	return err
+}
+
+// serveLogs of containers, for kubectl logs.
+func (n *node) serveLogs(t testing.TB, ca *authority) {
+	t.Helper()
+	cert, key := ca.certificate(t, "kubelet", "system:node:"+nodeName, "system:nodes", "127.0.0.1", nodeName)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
+		content, err := os.ReadFile(filepath.Join(n.logs, "pods", filepath.Base(fmt.Sprintf("%s_%s_%s.log", r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("container")))))
+		if err != nil {
+			http.Error(w, "there is no log of this container", http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write(content)
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("cannot listen for logs: %v", err)
+	}
+	n.kubelet = listener.Addr().(*net.TCPAddr).Port
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	t.Cleanup(func() { _ = server.Close() })
+	go func() { _ = server.ServeTLS(listener, cert, key) }()
 }
 
 // heartbeat keeps the node from being taken for dead.
@@ -175,11 +202,7 @@ func (n *node) see(seen *corev1.Pod) {
 		n.ips++
 		p = newPod(n, seen, fmt.Sprintf("127.66.%d.%d", n.ips/250, n.ips%250+1))
 		n.pods[seen.GetUID()] = p
-		n.wg.Add(1)
-		go func() {
-			defer n.wg.Done()
-			p.run()
-		}()
+		n.wg.Go(p.run)
 	}
 	if d := seen.GetDeletionTimestamp(); d != nil {
 		p.terminate(time.Duration(ptr.Deref(seen.GetDeletionGracePeriodSeconds(), 30)) * time.Second)
@@ -387,9 +410,7 @@ func (p *pod) runContainers() {
 	var wg sync.WaitGroup
 	codes := make([]int, len(p.spec.Spec.Containers))
 	for i := range p.spec.Spec.Containers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			c := &p.spec.Spec.Containers[i]
 			state := &p.status.ContainerStatuses[i]
 			for {
@@ -406,7 +427,7 @@ func (p *pod) runContainers() {
 				})
 				p.pause(time.Second)
 			}
-		}()
+		})
 	}
 	wg.Wait()
 

@@ -117,7 +117,7 @@ func startWorker(t testing.TB, postgres *servers.PostgresServer, version, ip str
 		if err != nil {
 			t.Fatalf("cannot listen for Odoo %s: %v", version, err)
 		}
-		server := &http.Server{Handler: w, ReadHeaderTimeout: 5 * time.Second}
+		server := &http.Server{Handler: http.HandlerFunc(func(rsp http.ResponseWriter, req *http.Request) { w.serve(rsp, req, port) }), ReadHeaderTimeout: 5 * time.Second}
 		t.Cleanup(func() { _ = server.Close() })
 		go func() { _ = server.Serve(l) }()
 	}
@@ -130,7 +130,8 @@ func (w *worker) setDown(down bool) {
 	w.down = down
 }
 
-func (w *worker) ServeHTTP(rsp http.ResponseWriter, req *http.Request) {
+// serve a request as Odoo does, that came to one of its two ports.
+func (w *worker) serve(rsp http.ResponseWriter, req *http.Request, port string) {
 	w.mu.Lock()
 	down := w.down
 	w.mu.Unlock()
@@ -149,7 +150,7 @@ func (w *worker) ServeHTTP(rsp http.ResponseWriter, req *http.Request) {
 		rsp.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(rsp, `{"status": "pass"}`)
 	case "/websocket":
-		rsp.WriteHeader(http.StatusSwitchingProtocols)
+		upgrade(rsp, req, port)
 	case "/web/login":
 		company, err := w.look(req.Context(), host)
 		if err != nil {
@@ -162,6 +163,22 @@ func (w *worker) ServeHTTP(rsp http.ResponseWriter, req *http.Request) {
 	default:
 		http.NotFound(rsp, req)
 	}
+}
+
+// upgrade a connection to a websocket, as far as visitors here look: its first
+// line says which port it came to, and for whom. Only one of Odoo's ports does.
+func upgrade(rsp http.ResponseWriter, req *http.Request, port string) {
+	if port != "8072" || !strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		http.Error(rsp, "not here", http.StatusBadRequest)
+		return
+	}
+	conn, _, err := http.NewResponseController(rsp).Hijack()
+	if err != nil {
+		http.Error(rsp, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nwebsocket of %s\n", req.Header.Get("X-Forwarded-Host"))
 }
 
 // look into a database, if Odoo would list it, for the name of its company.

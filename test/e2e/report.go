@@ -29,26 +29,26 @@ type report struct {
 // ask for.
 func (r *report) scenario(t *testing.T, c *cluster, name string, run func(t *testing.T)) {
 	began := time.Now()
-	asked := false
-	ok := t.Run(name, func(t *testing.T) {
-		asked = true
-		t.Cleanup(func() {
-			if t.Failed() {
-				c.collect(name)
-			}
-		})
+	// Those that aren't asked for, with -test.run, and those that come after an
+	// interrupt, have no result.
+	result := "not run"
+	t.Run(name, func(t *testing.T) {
 		if interrupted.Err() != nil {
 			t.Skip("interrupted")
 		}
+		t.Cleanup(func() {
+			switch {
+			case t.Failed():
+				result = "FAILED"
+				c.collect(name)
+			case interrupted.Err() != nil:
+				result = "interrupted"
+			default:
+				result = "ok"
+			}
+		})
 		run(t)
 	})
-	if !asked {
-		return
-	}
-	result := "ok"
-	if !ok {
-		result = "FAILED"
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lines = append(r.lines, fmt.Sprintf("%s\t%s\t%s", name, result, time.Since(began).Round(100*time.Millisecond)))

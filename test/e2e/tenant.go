@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,9 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"maunium.net/go/mautrix/event"
 	"maunium.net/go/mautrix/id"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
@@ -38,6 +38,14 @@ type tenant struct {
 
 	// more of its spec, as YAML of one line each.
 	more []string
+}
+
+// String is the tenant's name.
+func (x *tenant) String() string {
+	if x == nil {
+		return "nobody"
+	}
+	return x.name
 }
 
 func (x *tenant) database() string { return x.name + "." + domain }
@@ -182,19 +190,33 @@ func (x *tenant) delete(args ...string) (string, error) {
 	return x.cluster.tryKubectl("", append([]string{"delete", "planaclient", x.name, "--wait=false"}, args...)...)
 }
 
-// get an address of the tenant's through the gateway.
-func (x *tenant) visit(path string) (*http.Response, string, error) {
-	req, err := http.NewRequest(http.MethodGet, x.cluster.gateway.URL+path, nil)
+// url of a page of the tenant's.
+func (x *tenant) url(path string) string { return "https://" + x.database() + path }
+
+// visit a page of the tenant's through the gateway, with headers if need be.
+func (x *tenant) visit(path string, headers ...string) (*http.Response, string, error) {
+	return visit(x.cluster.gateway.client, x.url(path), headers...)
+}
+
+// visit a page, with headers of one name and one value each.
+func visit(client *http.Client, url string, headers ...string) (*http.Response, string, error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return nil, "", err
 	}
-	req.Host = x.database()
-	client := &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	rsp, err := client.Do(req)
 	if err != nil {
 		return nil, "", err
 	}
-	defer rsp.Body.Close() //nolint:errcheck // It was read.
+	defer rsp.Body.Close()
+	if rsp.StatusCode == http.StatusSwitchingProtocols {
+		// What follows is not of HTTP, and has no end.
+		line, err := bufio.NewReader(rsp.Body).ReadString('\n')
+		return rsp, line, err
+	}
 	body, err := io.ReadAll(rsp.Body)
 	return rsp, string(body), err
 }
@@ -224,6 +246,24 @@ func (x *tenant) room(t testing.TB) string {
 		return ""
 	}
 	return string(rsp.RoomID)
+}
+
+// rooms that the support bot is in and that have the tenant's name: one, unless
+// somebody made it twice.
+func (x *tenant) rooms(t testing.TB) []string {
+	t.Helper()
+	joined, err := x.cluster.bot.JoinedRooms(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rooms []string
+	for _, room := range joined.JoinedRooms {
+		var content event.RoomNameEventContent
+		if err := x.cluster.bot.StateEvent(t.Context(), room, event.StateRoomName, "", &content); err == nil && content.Name == fmt.Sprintf("support-%s-%03d", x.name, x.project) {
+			rooms = append(rooms, string(room))
+		}
+	}
+	return rooms
 }
 
 // owner of a database. Empty: there is no such database.
@@ -266,74 +306,4 @@ func queryRow[T any](t testing.TB, c *cluster, database string, none T, may bool
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-// A timeline is when which condition of a tenant first held.
-type timeline struct {
-	mu    sync.Mutex
-	began time.Time
-	first map[string]time.Duration
-	steps []string
-	stop  context.CancelFunc
-}
-
-// follow the tenant from now on.
-func (x *tenant) follow() *timeline {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &timeline{began: time.Now(), first: map[string]time.Duration{}, stop: cancel}
-	go func() {
-		for ctx.Err() == nil {
-			w, err := x.cluster.dynamic.Resource(planaClients).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + x.name})
-			if err != nil {
-				time.Sleep(50 * time.Millisecond)
-				continue
-			}
-			for e := range w.ResultChan() {
-				if u, ok := e.Object.(*unstructured.Unstructured); ok && u.GetKind() == "PLANAClient" {
-					l.see(u)
-				}
-			}
-		}
-	}()
-	return l
-}
-
-func (l *timeline) see(u *unstructured.Unstructured) {
-	client, err := planaClient(u)
-	if err != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range client.Status.Conditions {
-		if _, known := l.first[string(c.Type)]; c.Status == "True" && !known {
-			l.first[string(c.Type)] = time.Since(l.began)
-		}
-	}
-	if d := client.Status.Deletion; d != nil && (len(l.steps) == 0 || l.steps[len(l.steps)-1] != d.Step) {
-		l.steps = append(l.steps, d.Step)
-	}
-}
-
-// String lists the conditions in the order in which they first held.
-func (l *timeline) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	names := make([]string, 0, len(l.first))
-	for name := range l.first {
-		names = append(names, name)
-	}
-	sort.Slice(names, func(i, j int) bool { return l.first[names[i]] < l.first[names[j]] })
-	var b strings.Builder
-	for _, name := range names {
-		fmt.Fprintf(&b, "  %8s  %s\n", l.first[name].Round(10*time.Millisecond), name)
-	}
-	return b.String()
-}
-
-// deletion is the steps of the teardown, in order.
-func (l *timeline) deletion() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]string{}, l.steps...)
 }

@@ -1,0 +1,167 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plana-pulse/function-planaclient/test/servers"
+)
+
+// testHostile has people do what they shouldn't.
+func testHostile(t *testing.T, c *cluster) {
+	t.Run("refused by the API server", func(t *testing.T) {
+		good := &tenant{cluster: c, name: "massive", project: 51, tier: "pro", version: "18"}
+		for reason, change := range map[string]struct{ from, to, says string }{
+			"a subdomain that isn't the name": {"subdomain: massive", "subdomain: other", "must be the same"},
+			"capital letters":                 {"subdomain: massive", "subdomain: Massive", "lower-case letters"},
+			"no project":                      {"projectId: 51", "projectId: 0", "from 1 to 999999999"},
+			"no such tier":                    {"tier: pro", "tier: gold", "Unsupported value"},
+			"no such version":                 {`odooVersion: "18"`, `odooVersion: "16"`, "Unsupported value"},
+			"no address":                      {"ownerEmail: ceo@massive.bg", "ownerEmail: massive", "mail address"},
+			"two lines":                       {`ownerName: "massive Corp"`, `ownerName: "massive\nCorp"`, "one line"},
+		} {
+			bad := strings.Replace(good.yaml(), change.from, change.to, 1)
+			out, err := c.tryKubectl(bad, "apply", "-f", "-")
+			if err == nil || !strings.Contains(out, change.says) {
+				t.Errorf("%s: want it refused with %q, got %v\n%s", reason, change.says, err, out)
+			}
+		}
+		for _, reserved := range []string{"www", "basic-template-18"} {
+			x := &tenant{cluster: c, name: reserved, project: 52, tier: "pro", version: "18"}
+			if out, err := c.tryKubectl(x.yaml(), "apply", "-f", "-"); err == nil || !strings.Contains(out, "reserved") {
+				t.Errorf("%s: want it refused, got %v\n%s", reserved, err, out)
+			}
+		}
+	})
+
+	t.Run("edited by hand", func(t *testing.T) {
+		x := &tenant{cluster: c, name: "vandelay", project: 53, tier: "starter", version: "18"}
+		x.apply(t)
+		x.ready(t, patience)
+		if rooms := x.rooms(t); len(rooms) != 1 {
+			t.Errorf("want one room, got %v", rooms)
+		}
+		for what, edit := range map[string][]string{
+			"a change of the subdomain":   {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"subdomain":"other"}}`},
+			"a change of the project":     {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"projectId":54}}`},
+			"a lower version":             {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"odooVersion":"17"}}`},
+			"the guard's label taken off": {"label", "planaclient", x.name, "crossplane.io/in-use-"},
+			"the guard deleted":           {"delete", "clusterusages.protection.crossplane.io", "planaclient-" + x.name, "--wait=false"},
+		} {
+			if out, err := c.tryKubectl("", edit...); err == nil {
+				t.Errorf("%s: want it refused, got %s", what, out)
+			}
+		}
+
+		x.mended(t, "the route deleted", "-n", x.namespace(), "delete", "httproute", x.name)
+		x.mended(t, "the route's host name changed", "-n", x.namespace(), "patch", "httproute", x.name, "--type=merge", "-p", `{"spec":{"hostnames":["somebody-else.planapulse.app"]}}`)
+		x.mended(t, "the route taken to another worker", "-n", x.namespace(), "patch", "httproute", x.name, "--type=json", "-p", `[{"op":"replace","path":"/spec/rules/2/backendRefs/0/name","value":"nobody"}]`)
+		x.mended(t, "the CronJob deleted", "-n", namespaceBackup, "delete", "cronjob", "backup-"+x.name)
+		x.mended(t, "the CronJob changed", "-n", namespaceBackup, "patch", "cronjob", "backup-"+x.name, "--type=merge", "-p", `{"spec":{"suspend":true,"schedule":"0 0 1 1 *"}}`)
+		x.mended(t, "the database closed", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`)
+		x.mended(t, "the database given away", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"owner":"plana"}}}`)
+		x.mended(t, "the proof taken off the Database", "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-succeeded-")
+	})
+
+	t.Run("the Database object deleted", func(t *testing.T) {
+		x := &tenant{cluster: c, name: "vandelay", project: 53, tier: "starter", version: "18"}
+		c.postgres.Exec(t, servers.PostgresOdoo, x.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
+		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
+		x.condition(t, patience, "DatabaseReady", "False", "DatabaseLost")
+		if got := c.owner(t, x.database()); got != "odoo" {
+			t.Errorf("the database must still be there and Odoo's, its owner is %q", got)
+		}
+		x.follow(t, "DatabaseReady", "Then take it back")
+		x.ready(t, patience)
+		x.inService(t)
+		if got := query[int64](t, c, x.database(), "SELECT count(*) FROM customers"); got != 1000 {
+			t.Errorf("want the customer's 1000 rows, got %d", got)
+		}
+	})
+
+	t.Run("two at once", func(t *testing.T) {
+		one := &tenant{cluster: c, name: "dunder", project: 61, tier: "starter", version: "18"}
+		other := &tenant{cluster: c, name: "dunder", project: 62, tier: "starter", version: "18"}
+		errs := make(chan error, 2)
+		for _, x := range []*tenant{one, other} {
+			go func() {
+				_, err := c.tryKubectl(x.yaml(), "create", "-f", "-")
+				errs <- err
+			}()
+		}
+		if first, second := <-errs, <-errs; (first == nil) == (second == nil) {
+			t.Fatalf("want one of two refused, got %v and %v", first, second)
+		}
+		client, err := one.get()
+		if err != nil || client == nil {
+			t.Fatalf("there is no tenant: %v", err)
+		}
+		won, lost := one, other
+		if client.Spec.ProjectID == int64(other.project) {
+			won, lost = other, one
+		}
+		if out, err := c.tryKubectl(lost.yaml(), "apply", "-f", "-"); err == nil || !strings.Contains(out, "can't be changed") {
+			t.Errorf("the other's apply: want it refused, got %v\n%s", err, out)
+		}
+		won.ready(t, patience)
+		won.inService(t)
+	})
+
+	t.Run("a creator", func(t *testing.T) {
+		c.apply(t, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: alice-creates-tenants}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: planaclient-creator}
+subjects: [{kind: User, name: alice}]
+`)
+		x := &tenant{cluster: c, name: "pendant", project: 55, tier: "starter", version: "18"}
+		if out, err := c.tryKubectl(x.yaml(), "apply", "-f", "-", "--as=alice"); err != nil {
+			t.Fatalf("a creator can't create: %v\n%s", err, out)
+		}
+		x.ready(t, patience)
+		for _, args := range [][]string{
+			{"get", "secrets", "-A"},
+			{"get", "pods", "-A"},
+			{"delete", "databases.postgresql.sql.m.crossplane.io", "-n", namespaceCrossplane, x.name},
+			{"delete", "clusterusages.protection.crossplane.io", "planaclient-" + x.name},
+			{"patch", "composition", compositionName, "--type=merge", "-p", `{"metadata":{"labels":{"x":"y"}}}`},
+			{"create", "job", "-n", "plana-odoo", "x", "--image=x"},
+		} {
+			if out, err := c.tryKubectl("", append(args, "--as=alice")...); err == nil || !strings.Contains(out, "forbidden") {
+				t.Errorf("kubectl %s: want it forbidden, got %v\n%s", strings.Join(args, " "), err, out)
+			}
+		}
+	})
+}
+
+// databases are provider-sql's objects.
+const databases = "databases.postgresql.sql.m.crossplane.io"
+
+// mended has somebody edit what the tenant is made of, and sees it put right.
+func (x *tenant) mended(t *testing.T, what string, edit ...string) {
+	t.Helper()
+	c := x.cluster
+	c.kubectl(t, edit...)
+	eventually(t, time.Minute, what+": it is as it was", func() error {
+		if out := c.kubectl(t, "-n", namespaceBackup, "get", "cronjob", "backup-"+x.name, "--ignore-not-found", "-o", "jsonpath={.spec.suspend} {.spec.schedule}"); !strings.HasPrefix(out, "false ") || strings.HasSuffix(out, "0 0 1 1 *") {
+			return fmt.Errorf("CronJob: %q", out)
+		}
+		if out := c.kubectl(t, "-n", x.namespace(), "get", "httproute", x.name, "--ignore-not-found", "-o", "jsonpath={.spec.hostnames} {.spec.rules[2].backendRefs[0].name}"); out != fmt.Sprintf("[%q] worker-odoo", x.database()) {
+			return fmt.Errorf("HTTPRoute: %q", out)
+		}
+		if got := query[string](t, c, "postgres", "SELECT pg_get_userbyid(datdba) || ' ' || datallowconn FROM pg_database WHERE datname = $1", x.database()); got != "odoo true" {
+			return fmt.Errorf("database: %q", got)
+		}
+		if out := c.kubectl(t, "-n", namespaceCrossplane, "get", databases, x.name, "-o", "jsonpath={.spec.forProvider.owner} {.spec.forProvider.allowConnections} {.spec.managementPolicies}"); out != `odoo true ["Observe","Update","LateInitialize"]` {
+			return fmt.Errorf("Database: %q", out)
+		}
+		return nil
+	})
+	x.ready(t, time.Minute)
+	x.served(t)
+}
