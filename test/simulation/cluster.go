@@ -2,8 +2,9 @@ package simulation
 
 import (
 	"fmt"
-	"reflect"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	clocktesting "k8s.io/utils/clock/testing"
@@ -57,7 +58,8 @@ type World struct {
 	elapsed  int64 // seconds since start
 
 	objects map[ref]*object
-	serial  int // of UIDs
+	ordered []ref // of the objects: none if there are others since
+	serial  int   // of UIDs
 
 	platform platform
 	outside
@@ -155,7 +157,7 @@ func (w *World) create(o *object) {
 	put(o.body, w.timestamp(), "metadata", "creationTimestamp")
 	put(o.body, 1.0, "metadata", "generation")
 	defaults(o)
-	w.objects[o.ref] = o
+	w.objects[o.ref], w.ordered = o, nil
 	w.changed(o)
 }
 
@@ -171,7 +173,7 @@ func (w *World) update(o *object, edit func(body map[string]any)) {
 func (w *World) saved(o *object, oldSpec any) {
 	o.settled = nil
 	defaults(o)
-	if !reflect.DeepEqual(oldSpec, o.body["spec"]) {
+	if !same(oldSpec, o.body["spec"]) {
 		g, _ := dig(o.body, "metadata", "generation").(float64)
 		put(o.body, g+1, "metadata", "generation")
 	}
@@ -194,6 +196,7 @@ func (w *World) changed(o *object) {
 // erase an object for good.
 func (w *World) erase(o *object) {
 	delete(w.objects, o.ref)
+	w.ordered = nil
 	w.changed(o)
 }
 
@@ -259,23 +262,13 @@ func (w *World) composedBy(uid string) []*object {
 	return out
 }
 
-// refs of all objects, in order.
+// refs of all objects, in order. They stay as they are, whatever is created or
+// erased while somebody goes through them.
 func (w *World) refs() []ref {
-	out := make([]ref, 0, len(w.objects))
-	for r := range w.objects {
-		out = append(out, r)
+	if w.ordered == nil {
+		w.ordered = slices.SortedFunc(maps.Keys(w.objects), func(a, b ref) int { return strings.Compare(a.String(), b.String()) })
 	}
-	slices.SortFunc(out, func(a, b ref) int {
-		switch as, bs := a.String(), b.String(); {
-		case as < bs:
-			return -1
-		case as > bs:
-			return 1
-		default:
-			return 0
-		}
-	})
-	return out
+	return w.ordered
 }
 
 // defaults fills in what the API server does.
@@ -337,7 +330,7 @@ func immutable(kind string, before, after map[string]any) string {
 		paths = [][]string{{"spec", "forProvider", "strategy"}}
 	}
 	for _, path := range paths {
-		if !reflect.DeepEqual(dig(before, path...), dig(after, path...)) {
+		if !same(dig(before, path...), dig(after, path...)) {
 			return fmt.Sprint(path)
 		}
 	}

@@ -1,12 +1,6 @@
 package simulation
 
-import (
-	"reflect"
-	"slices"
-)
-
-func equalAny(a, b any) bool               { return reflect.DeepEqual(a, b) }
-func equalBodies(a, b map[string]any) bool { return reflect.DeepEqual(a, b) }
+import "slices"
 
 // accept is what the Gateway's controller does: say of a route, in the form that
 // it has, whether it is accepted.
@@ -29,7 +23,7 @@ func (w *World) accept(o *object) bool {
 			},
 		})
 	}
-	if reflect.DeepEqual(dig(o.body, "status", "parents"), any(parents)) {
+	if same(dig(o.body, "status", "parents"), any(parents)) {
 		return false
 	}
 	put(o.body, parents, "status", "parents")
@@ -94,7 +88,7 @@ func (w *World) guard(usage *object) bool {
 		w.update(used, func(body map[string]any) { put(body, "true", "metadata", "labels", labelInUse) })
 	}
 	setCondition(usage.body, w.timestamp(), map[string]any{"type": "Ready", "status": "True", "reason": "Available"})
-	if equalBodies(before, usage.body) {
+	if same(before, usage.body) {
 		return false
 	}
 	w.changed(usage)

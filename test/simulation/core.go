@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -224,7 +223,7 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		t.composed[o.ref] = true
 	}
 	t.required = required
-	if !reflect.DeepEqual(old, xr.body["status"]) {
+	if !same(old, xr.body["status"]) {
 		w.changed(xr)
 	}
 	if ttl := rsp.GetMeta().GetTtl().GetSeconds(); ttl > 0 {
@@ -253,7 +252,7 @@ func (w *World) run(xr *object, t *tenant, req *fnv1.RunFunctionRequest) (*fnv1.
 		for name, s := range required {
 			next[name] = w.fetch(s)
 		}
-		if i == 0 && maps.EqualFunc(req.GetRequiredResources(), next, func(a, b *fnv1.Resources) bool { return proto.Equal(a, b) }) {
+		if i == 0 && sameRequired(req.GetRequiredResources(), next) {
 			return rsp, required, nil
 		}
 		settled = rsp.GetRequirements()
@@ -305,7 +304,7 @@ func fatal(rsp *fnv1.RunFunctionResponse) string {
 func (w *World) desired(xr *object, observed map[string]*object, rsp *fnv1.RunFunctionResponse) (map[string]*object, error) {
 	out := map[string]*object{}
 	for key, r := range rsp.GetDesired().GetResources() {
-		if was := observed[key]; was != nil && was.settled != nil && was.controller() == xr.uid() && proto.Equal(was.settled, r.GetResource()) {
+		if was := observed[key]; was != nil && was.settled != nil && was.controller() == xr.uid() && sameWire(was.settled, r.GetResource()) {
 			out[key] = &object{ref: was.ref}
 			continue
 		}
@@ -357,7 +356,7 @@ func (w *World) refer(xr *object, desired map[string]*object) {
 		}
 		out = append(out, m)
 	}
-	if reflect.DeepEqual(dig(xr.body, "spec", "crossplane", "resourceRefs"), any(out)) {
+	if same(dig(xr.body, "spec", "crossplane", "resourceRefs"), any(out)) {
 		return
 	}
 	spec := clone(xr.body["spec"])
@@ -413,7 +412,7 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 		w.violate(invariantFrozen, "%s was applied with another %s, which is immutable (terminating: %v)", o.ref, field, o.deleting())
 		return false
 	}
-	if reflect.DeepEqual(body, o.body) {
+	if same(body, o.body) {
 		o.applied, o.settled = applied, desired.settled
 		return true
 	}
@@ -499,7 +498,7 @@ func (w *World) fail(xr *object, t *tenant, rsp *fnv1.RunFunctionResponse, messa
 			})
 		}
 	}
-	if !reflect.DeepEqual(old, xr.body["status"]) {
+	if !same(old, xr.body["status"]) {
 		w.changed(xr)
 	}
 	t.due = w.elapsed + 30

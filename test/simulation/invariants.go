@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 )
@@ -213,14 +214,24 @@ func (w *World) badRequest(xr *object) string {
 // checkResponse looks at a response before it is applied.
 func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired map[string]*object) {
 	w := m.w
-	news := false
-	for _, key := range sorted(desired) {
-		news = news || desired[key].body != nil
-	}
-	if news || w.steps%8 == 0 {
+	if w.steps%32 == 0 {
 		if raw, err := proto.Marshal(rsp); err == nil && bytes.Contains(raw, []byte(secretsMarker)) {
 			w.violate(invariantSecret, "the response to %s has a secret in it", m.xr.name)
 		}
+	}
+	leaks := mentions(structpb.NewStructValue(rsp.GetDesired().GetComposite().GetResource()), secretsMarker)
+	for _, o := range desired {
+		// What is desired as it was before was looked at before.
+		leaks = leaks || o.body != nil && mentions(structpb.NewStructValue(o.settled), secretsMarker)
+	}
+	for _, r := range rsp.GetResults() {
+		leaks = leaks || strings.Contains(r.GetMessage(), secretsMarker)
+	}
+	for _, c := range rsp.GetConditions() {
+		leaks = leaks || strings.Contains(c.GetMessage(), secretsMarker)
+	}
+	if leaks {
+		w.violate(invariantSecret, "the response to %s has a secret in it", m.xr.name)
 	}
 	for _, key := range sorted(desired) {
 		o := desired[key]
@@ -228,7 +239,7 @@ func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired 
 			continue
 		}
 		// What exists already was looked at when it came.
-		if was := observed[key]; was != nil && reflect.DeepEqual(podOf(was), podOf(o)) {
+		if was := observed[key]; was != nil && same(podOf(was), podOf(o)) {
 			continue
 		}
 		w.checkPod(o)
@@ -254,7 +265,7 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 			w.violate(invariantBad, "a bad request (%s) to %s took %s away", m.bad, xr.name, r)
 			return
 		}
-		if !reflect.DeepEqual(spec, o.body["spec"]) {
+		if !same(spec, o.body["spec"]) {
 			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, cmp.Diff(spec, o.body["spec"]))
 		}
 	}
@@ -267,7 +278,7 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 	if len(m.status) == 0 && len(after) == 0 {
 		return
 	}
-	if !reflect.DeepEqual(m.status, after) {
+	if !same(m.status, after) {
 		w.violate(invariantBad, "a bad request (%s) to %s changed its status:\n%s", m.bad, xr.name, cmp.Diff(m.status, after))
 	}
 }
@@ -618,6 +629,23 @@ func podProblems(pod map[string]any) []string {
 		}
 	}
 	return out
+}
+
+// mentions tells whether a string is part of one in a wire form.
+func mentions(v *structpb.Value, what string) bool {
+	switch x := v.GetKind().(type) {
+	case *structpb.Value_StringValue:
+		return strings.Contains(x.StringValue, what)
+	case *structpb.Value_ListValue:
+		return slices.ContainsFunc(x.ListValue.GetValues(), func(v *structpb.Value) bool { return mentions(v, what) })
+	case *structpb.Value_StructValue:
+		for name, v := range x.StructValue.GetFields() {
+			if strings.Contains(name, what) || mentions(v, what) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // unreferencedSecrets returns the names of environment variables that hold what

@@ -3,7 +3,6 @@ package simulation
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -41,7 +40,10 @@ type object struct {
 	// quiet objects have nothing in store for their controller.
 	quiet bool
 
-	wire *structpb.Struct
+	// wire form, and that of the spec in one generation of it.
+	wire     *structpb.Struct
+	specWire *structpb.Value
+	specOf   any
 }
 
 // dig returns the value at a path, or nil.
@@ -168,20 +170,35 @@ func merge(body map[string]any, applied map[string]bool, desired map[string]any)
 // disown the fields that somebody else has just changed.
 func disown(applied map[string]bool, before, after map[string]any) {
 	for path := range applied {
-		if !reflect.DeepEqual(before[path], after[path]) {
+		if !same(before[path], after[path]) {
 			delete(applied, path)
 		}
 	}
 }
 
 // message returns the wire form, made once for every form that the object has.
+// Its spec, which is the most of it, is made once for every generation.
 func (o *object) message() *structpb.Struct {
-	if o.wire == nil {
-		s, err := structpb.NewStruct(o.body)
-		if err != nil {
-			panic(fmt.Sprintf("simulation: %s: %v", o.ref, err))
+	if o.wire != nil {
+		return o.wire
+	}
+	generation := dig(o.body, "metadata", "generation")
+	if o.specOf != generation {
+		o.specWire, o.specOf = nil, generation
+	}
+	o.wire = &structpb.Struct{Fields: make(map[string]*structpb.Value, len(o.body))}
+	for name, part := range o.body {
+		v := o.specWire
+		if name != "spec" || v == nil {
+			var err error
+			if v, err = structpb.NewValue(part); err != nil {
+				panic(fmt.Sprintf("simulation: %s: %v", o.ref, err))
+			}
 		}
-		o.wire = s
+		if name == "spec" {
+			o.specWire = v
+		}
+		o.wire.Fields[name] = v
 	}
 	return o.wire
 }
@@ -231,7 +248,7 @@ func setCondition(body map[string]any, now string, c map[string]any) {
 			continue
 		}
 		c["lastTransitionTime"] = old["lastTransitionTime"]
-		if reflect.DeepEqual(old, c) {
+		if same(old, c) {
 			return
 		}
 		c["lastTransitionTime"] = now

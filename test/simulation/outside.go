@@ -133,7 +133,7 @@ func (w *World) provide(o *object, how provision) bool {
 	may := func(action string) bool { return permits(o, action) }
 	name := o.annotation(annotationExternal)
 	before := clone(o.body)
-	unchanged := func() bool { return equalBodies(before, o.body) }
+	unchanged := func() bool { return same(before, o.body) }
 
 	if o.deleting() && !may("Delete") {
 		w.unfinalize(o, finalizerManaged)
@@ -211,7 +211,7 @@ func (w *World) provideNew(o *object, name string, how provision, before map[str
 		put(o.body, w.timestamp(), "metadata", "annotations", annotationFailed)
 		setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
 		// Every attempt leaves another time behind, and nothing else.
-		return w.providerSays(o, func() bool { return equalAny(before["status"], o.body["status"]) }, err)
+		return w.providerSays(o, func() bool { return same(before["status"], o.body["status"]) }, err)
 	}
 	w.databases[name] = created
 	if l := w.lives[o.controller()]; l != nil {
@@ -327,7 +327,7 @@ func (w *World) lateInitialize(o *object, db *database) {
 			put(o.body, value, "spec", "forProvider", field)
 		}
 	}
-	if !equalAny(spec, o.body["spec"]) {
+	if !same(spec, o.body["spec"]) {
 		w.saved(o, spec)
 	}
 }
