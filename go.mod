@@ -28,6 +28,7 @@ require (
 	k8s.io/apimachinery v0.36.1
 	k8s.io/utils v0.0.0-20260319190234-28399d86e0b5
 	maunium.net/go/mautrix v0.26.0
+	mvdan.cc/sh/v3 v3.12.0
 	sigs.k8s.io/gateway-api v1.6.3
 	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730
 	sigs.k8s.io/randfill v1.0.0
