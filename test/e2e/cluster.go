@@ -49,9 +49,15 @@ type cluster struct {
 
 	registry string
 	crane    string
+
+	// metrics of Crossplane's core.
+	metrics string
+	// function is the effects' program, and exports what NFS servers export.
+	function, exports string
+	// effects is the program that Jobs run, and coreArgs are more of Crossplane's.
+	effects  string
+	coreArgs []string
 	pulling  sync.Mutex
-	function string
-	exports  string
 
 	postgres *servers.PostgresServer
 	redis    *servers.RedisServer
@@ -70,7 +76,7 @@ type cluster struct {
 }
 
 // startCluster brings everything up. It is all stopped at the end of the test.
-func startCluster(t testing.TB) *cluster {
+func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	t.Helper()
 	c := &cluster{workers: map[string]*worker{}}
 	root, err := filepath.Abs("../..")
@@ -97,6 +103,10 @@ func startCluster(t testing.TB) *cluster {
 	}
 
 	c.function = filepath.Join(root, "_output", "function")
+	c.effects = c.function
+	for _, o := range options {
+		o(c)
+	}
 	kubernetes := c.tool(t, "kubernetes")
 	c.kubectlBinary = filepath.Join(c.dir, "kubectl")
 	if err := os.Symlink(kubernetes, c.kubectlBinary); err != nil {
@@ -171,7 +181,7 @@ func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 			},
 		},
 		"plana-pulse/function-planaclient-effects": {
-			programs:   map[string]string{"function": c.function},
+			programs:   map[string]string{"function": c.effects},
 			entrypoint: "function",
 		},
 	}
@@ -280,12 +290,15 @@ func (c *cluster) installCrossplane(t testing.TB) {
 	}
 	// All pods share one network, so none may have the usual ports.
 	port := func() string { return strconv.Itoa(freePort(t)) }
+	metrics := port()
+	c.metrics = "http://127.0.0.1:" + metrics + "/metrics"
 	values := map[string]any{
 		"image":     map[string]any{"repository": "crossplane/crossplane", "tag": "e2e"},
+		"args":      c.coreArgs,
 		"webhooks":  map[string]any{"port": port()},
 		"readiness": map[string]any{"port": port()},
 		"extraEnvVarsCrossplane": map[string]any{
-			"METRICS_PORT": port(),
+			"METRICS_PORT": metrics,
 		},
 	}
 	full, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: "crossplane", Namespace: namespaceCrossplane, IsInstall: true}, nil)

@@ -30,9 +30,10 @@ const (
 type controlPlane struct {
 	etcd, apiserver, controllers, scheduler *process
 
-	// URL and port of the API server.
-	url  string
-	port int
+	// URL and port of the API server, and URL of etcd.
+	url     string
+	port    int
+	etcdURL string
 
 	ca         *authority
 	admin      *rest.Config
@@ -51,6 +52,7 @@ func startControlPlane(t testing.TB, dir, logs string, etcd, kubernetesBinary st
 	cp.url = "https://127.0.0.1:" + strconv.Itoa(cp.port)
 
 	clients := "http://127.0.0.1:" + strconv.Itoa(freePort(t))
+	cp.etcdURL = clients
 	peers := "http://127.0.0.1:" + strconv.Itoa(freePort(t))
 	cp.etcd = startProcess(t, logs, "etcd", httpReady(http.DefaultClient, clients+"/readyz"), etcd,
 		"--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
@@ -87,14 +89,14 @@ func startControlPlane(t testing.TB, dir, logs string, etcd, kubernetesBinary st
 	controllers := cp.ca.kubeconfig(t, cp.url, "controllers", "system:kube-controller-manager", "")
 	port := strconv.Itoa(freePort(t))
 	cp.controllers = startProcess(t, logs, "kube-controller-manager", cp.insecurely("https://127.0.0.1:"+port+"/healthz"), kubernetesBinary, "kube-controller-manager",
-		"--kubeconfig="+controllers, "--leader-elect=false", "--use-service-account-credentials=true",
+		"--kubeconfig="+controllers, "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000", "--use-service-account-credentials=true",
 		"--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+pki,
 		"--service-account-private-key-file="+accounts, "--root-ca-file="+cp.ca.bundle())
 
 	scheduler := cp.ca.kubeconfig(t, cp.url, "scheduler", "system:kube-scheduler", "")
 	port = strconv.Itoa(freePort(t))
 	cp.scheduler = startProcess(t, logs, "kube-scheduler", cp.insecurely("https://127.0.0.1:"+port+"/healthz"), kubernetesBinary, "kube-scheduler",
-		"--kubeconfig="+scheduler, "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+pki)
+		"--kubeconfig="+scheduler, "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000", "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+pki)
 	return cp
 }
 
@@ -112,9 +114,16 @@ func (cp *controlPlane) insecurely(url string) func() error {
 }
 
 // roots that the cluster's servers are verified with.
-func (cp *controlPlane) roots() *x509.CertPool {
+func (cp *controlPlane) roots(t testing.TB) *x509.CertPool {
+	t.Helper()
+	bundle, err := os.ReadFile(cp.ca.bundle())
+	if err != nil {
+		t.Fatalf("cannot read the authority's certificate: %v", err)
+	}
 	pool := x509.NewCertPool()
-	pool.AddCert(cp.ca.cert)
+	if !pool.AppendCertsFromPEM(bundle) {
+		t.Fatalf("there is no certificate in %s", cp.ca.bundle())
+	}
 	return pool
 }
 
