@@ -79,3 +79,17 @@ e2e: ## Install this project in a real control plane, made of processes, and wal
 .PHONY: e2e-faults
 e2e-faults: ## Kill every process of that control plane at twenty moments of tenants' coming and going.
 	@FAULTS=1 hack/e2e -test.run='^TestFaults$$'
+
+.PHONY: bench
+bench: ## Measure what a call costs beside an echo of the same messages, the start and the size.
+	@cd test/bench && go run . $(BENCH)
+
+TENANTS ?= 100
+
+.PHONY: bench-fleet
+bench-fleet: ## Measure what TENANTS= tenants cost on a real control plane, left alone for REST=.
+	@TENANTS=$(TENANTS) hack/e2e -test.run='^TestFleet$$'
+
+.PHONY: bench-report
+bench-report: ## Write docs/performance.md from what was measured.
+	@cd test/bench && go run . -report
