@@ -30,6 +30,8 @@ type Function struct {
 	// platform is the one that was read last. All tenants of a Composition share
 	// one, and to read and validate it is most of what a small request costs.
 	platform atomic.Pointer[readPlatform]
+
+	metrics *metrics
 }
 
 // A readPlatform is what a pipeline step's input reads as.
@@ -42,7 +44,7 @@ type readPlatform struct {
 // New returns a Function that logs to the supplied logger, and takes the time
 // from the supplied clock.
 func New(log logging.Logger, clock clock.PassiveClock) *Function {
-	return &Function{log: log, clock: clock}
+	return &Function{log: log, clock: clock, metrics: newMetrics()}
 }
 
 // RunFunction says what should exist for one tenant.
@@ -56,26 +58,26 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 
 	platform, err := f.readPlatform(req.GetInput())
 	if err != nil {
-		log.Info("Refused a Platform", "error", err)
-		refuse(req, rsp, reasonInvalidPlatform, err)
+		news := refuse(req, rsp, reasonInvalidPlatform, err)
+		f.noteRefusal(log, reasonInvalidPlatform, err, news)
 		return rsp, nil
 	}
 
 	t, err := read(req, platform, f.clock.Now())
 	if err != nil {
-		log.Info("Refused a request", "error", err)
-		refuse(req, rsp, reasonFor(err), err)
+		news := refuse(req, rsp, reasonFor(err), err)
+		f.noteRefusal(log, reasonFor(err), err, news)
 		return rsp, nil
 	}
 
 	p := t.pursue()
 	if err := respond(rsp, t, p); err != nil {
-		log.Info("Cannot express the desired state", "error", err)
+		f.noteBroken(log, err)
 		response.Fatal(rsp, err)
 		return rsp, nil
 	}
 
-	log.Debug("Composed a tenant", "finished", p.finished, "composed", len(p.composed))
+	f.noteProgress(log, t, p)
 	return rsp, nil
 }
 

@@ -32,8 +32,11 @@ const (
 	// ttlStuck while it is somebody's turn to act, which may take days.
 	ttlStuck = time.Minute
 
-	// ttlUnwatched while it has stopped listening, which it does for five minutes.
-	ttlUnwatched = time.Second
+	// ttlUnwatched while it has stopped listening, which it does for five minutes,
+	// and ttlUnwatchedAtRest once the tenant is as it should be: all that is missed
+	// then is somebody who wants something else of it.
+	ttlUnwatched       = time.Second
+	ttlUnwatchedAtRest = 10 * time.Second
 
 	// ttlSettled while nothing is. A tenant at rest is looked at again all the
 	// same, as often as Crossplane looks at everything (--sync-interval). With
@@ -122,7 +125,10 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 	case !p.finished:
 		t.callAgain(ttlStuck)
 	}
-	if t.unwatched() {
+	switch {
+	case t.unwatched() && p.finished && !p.moves():
+		t.callAgain(ttlUnwatchedAtRest)
+	case t.unwatched():
 		t.callAgain(ttlUnwatched)
 	}
 	rsp.Meta.Ttl = durationpb.New(t.again)
@@ -277,8 +283,9 @@ func (t *tenancy) accept(rsp *fnv1.RunFunctionResponse) {
 }
 
 // refuse a request that asks for what can't be had. A tenant that has something
-// keeps all of it, just as it is; one that has nothing gets nothing.
-func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, reason string, err error) {
+// keeps all of it, just as it is; one that has nothing gets nothing. It tells
+// whether this is the first time that it says so.
+func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, reason string, err error) (news bool) {
 	before := &v1alpha1.PLANAClient{}
 	// What can't be read has no conditions to compare with.
 	_ = decode(req.GetObserved().GetComposite().GetResource(), before, partStatus)
@@ -286,12 +293,15 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, reason 
 
 	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
 	if !kept {
+		// Of a tenant that has nothing, Crossplane records no condition either.
 		response.Fatal(rsp, err)
-		return
+		return true
 	}
-	if before.Status.GetCondition(conditionAccepted).Message != err.Error() {
+	news = before.Status.GetCondition(conditionAccepted).Message != err.Error()
+	if news {
 		response.Warning(rsp, err).WithReason(reason)
 	}
+	return news
 }
 
 // keep everything that a tenant has just as it is, and tell whether it has
