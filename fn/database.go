@@ -110,9 +110,14 @@ func (t *tenancy) databaseHindered() outcome {
 // that isn't proven to be this tenant's, knows that, and sees none.
 func (t *tenancy) nothingToLookAt() bool {
 	db := t.observed.database
-	return onlyLooks(db) && !t.ownsDatabase() && !t.done(effectTenantPrepare) &&
-		db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionFalse && heard(db)
+	c := db.Status.GetCondition(xpv1.TypeSynced)
+	return onlyLooks(db) && !t.ownsDatabase() && !t.done(effectTenantPrepare) && heard(db) &&
+		c.Status == corev1.ConditionFalse && strings.Contains(c.Message, notThere)
 }
+
+// notThere is what the library that providers are made with says of something
+// that it may only look at, and that doesn't exist. Of that it says nothing else.
+const notThere = "external resource does not exist"
 
 // onlyLooks tells whether an object lets provider-sql look, and no more.
 func onlyLooks(db *sqlv1alpha1.Database) bool {

@@ -257,6 +257,21 @@ func TestDatabase(t *testing.T) {
 			},
 			alone: true,
 		},
+		"NameCollisionUnseen": {
+			reason: "A provider that can't look doesn't say that there is nothing.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cleared(t)
+				synced := w.composed["database"].at("status", "conditions").([]any)[1]
+				synced.(map[string]any)["message"] = "connect failed: cannot get credentials"
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: collision,
+			},
+			alone: true,
+		},
 		"NameCollisionOver": {
 			reason: "After that the tenant gets a database of its own, of the version that is asked for by then.",
 			world: func(t *testing.T) *world {

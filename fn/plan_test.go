@@ -153,8 +153,8 @@ func TestWalk(t *testing.T) {
 				t.Errorf("a steady tenant is no longer ready: %v", rsp.GetConditions())
 			}
 		}
-		if ttl := rsp.GetMeta().GetTtl().AsDuration().Hours(); ttl != 1 {
-			t.Errorf("a steady tenant is looked at again after %v hours, want 1", ttl)
+		if ttl := rsp.GetMeta().GetTtl().AsDuration().Hours(); ttl != 24 {
+			t.Errorf("a steady tenant is looked at again after %v hours, want 24", ttl)
 		}
 		if got := len(w.client.in("status", "effects")); got != 6 {
 			t.Errorf("the ledger has %d effects, want 6: %v", got, w.client.at("status", "effects"))
