@@ -77,7 +77,7 @@ func init() {
 		"version":  onSpec(raiseVersion),
 		"suspend":  onSpec(func(_ Action, spec map[string]any) { spec["suspended"] = true }),
 		"resume":   onSpec(func(_ Action, spec map[string]any) { spec["suspended"] = false }),
-		"protect":  onSpec(func(a Action, spec map[string]any) { spec["deletionProtection"] = a.N%2 == 0 }),
+		"protect":  onClient(protect),
 		"adopt":    onClient(adopt),
 		"bad-spec": onSpec(spoil),
 		"mend":     onClient(mend),
@@ -228,6 +228,15 @@ func (w *World) annotate(xr *object, name, value string) {
 // cancel a delete: take the annotation off.
 func cancel(w *World, _ Action, xr *object) {
 	w.update(xr, func(body map[string]any) { drop(body, "metadata", "annotations", annotationAttempt) })
+}
+
+// protect a tenant from being deleted, or let it go on.
+func protect(w *World, a Action, xr *object) {
+	l := w.lives[xr.uid()]
+	w.update(xr, func(body map[string]any) { put(body, a.N%2 == 0, "spec", "deletionProtection") })
+	if a.N%2 != 0 && xr.annotation(annotationAttempt) != "" && l.askedAt < 0 {
+		l.askedAt = w.elapsed
+	}
 }
 
 func raiseVersion(_ Action, spec map[string]any) {

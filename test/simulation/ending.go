@@ -92,6 +92,13 @@ func (w *World) help() bool {
 		}
 	}
 	for _, name := range sorted(w.tenants) {
+		if xr := w.client(name); xr != nil && text(condition(xr.body, "Accepted"), "status") == "False" {
+			w.trace("        somebody mends the spec of %s", name)
+			mend(w, Action{}, xr)
+			helped = true
+		}
+	}
+	for _, name := range sorted(w.tenants) {
 		xr := w.client(name)
 		if xr == nil || xr.deleting() || xr.annotation(annotationAttempt) == "" || len(w.protectors(name)) > 0 {
 			continue

@@ -249,8 +249,9 @@ func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired 
 // checkApplied looks at what a response has made of the cluster.
 func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object) {
 	w, xr := m.w, m.xr
-	if xr.annotation(annotationAttempt) == "" && dig(xr.body, "status", "deletion") == nil {
-		// A delete that was cancelled, and seen to be.
+	called := xr.annotation(annotationAttempt) != "" && !isTrue(xr.body, "spec", "deletionProtection")
+	if !called && dig(xr.body, "status", "deletion") == nil {
+		// A delete that was cancelled or forbidden, and seen to be.
 		m.l.askedAt, m.l.began = -1, false
 	}
 	if recorded, ok := dig(xr.body, "status", "projectId").(float64); ok {
@@ -291,7 +292,7 @@ func (w *World) leaving(xr *object) bool {
 		return true
 	}
 	policy := xr.annotation(annotationAttempt)
-	if policy == "" || policy == policyOrphan || l.askedAt < 0 {
+	if policy == "" || policy == policyOrphan || l.askedAt < 0 || isTrue(xr.body, "spec", "deletionProtection") {
 		return false
 	}
 	return l.began || w.elapsed >= l.askedAt+w.platform.graceSeconds()

@@ -77,6 +77,22 @@ var theMutants = map[string]mutant{
 		breaks: []invariant{invariantForeign},
 		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "spec", "managementPolicies") }),
 	},
+	"creates by an object that has met somebody else's database": {
+		breaks: []invariant{invariantPublished, invariantArrives},
+		says: onDesired("database", func(o *structpb.Struct) {
+			if len(list(o.AsMap(), "spec", "managementPolicies")) == 1 {
+				set(o, []any{"Observe", "Create", "LateInitialize"}, "spec", "managementPolicies")
+			}
+		}),
+	},
+	"leaves an object out that a database may yet be created by": {
+		breaks: []invariant{invariantOrder, invariantKept},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if slices.Contains(list(observedBody(req, "database"), "spec", "managementPolicies"), any("Create")) {
+				delete(rsp.GetDesired().GetResources(), "database")
+			}
+		},
+	},
 	"adopts whatever it finds": {
 		breaks: []invariant{invariantForeign},
 		sees:   onClientSeen(func(xr *structpb.Struct) { set(xr, true, "spec", "database", "adopt") }),

@@ -346,7 +346,7 @@ func (w *World) drifted(o *object, db *database) bool {
 // alter is ALTER DATABASE.
 func (w *World) alter(o *object, db *database) {
 	// An orphaned object goes on standing for its own database.
-	if l := w.lives[o.controller()]; db.foreign && l != nil && !l.adopted {
+	if l := w.lives[o.controller()]; db.foreign && l != nil && !l.adopted && db.madeFor != l.uid {
 		w.violate(invariantForeign, "%s, which is somebody else's, was altered", db.name)
 	}
 	if owner := text(o.body, "spec", "forProvider", "owner"); owner != "" && owner != db.owner {

@@ -222,6 +222,43 @@ var toldHistories = map[string]told{
 			{Do: "guard", Tenant: "acme", Key: "guard"},
 		},
 	},
+	"TakenOffTheProof": {
+		reason: "That provider-sql can't say whether it has created a database doesn't mean that there is none.",
+		open:   true,
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "hand-edit", Tenant: "acme", Key: "database", N: 2},
+		},
+	},
+	"ProtectedAfterItsDelete": {
+		reason: "A tenant that is protected after it was deleted lives on, and can be suspended.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+			{Do: "protect", Tenant: "acme"},
+			{Do: "suspend", Tenant: "acme"},
+			{Do: "platform", N: 9},
+		},
+	},
+	"AdoptedAtAnotherVersion": {
+		reason: "A database that is adopted is of the version that it is of, and whoever asks for a lower one is told so.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme", N: 7},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme", N: 11},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile-refused", Tenant: "acme"},
+		},
+	},
 	"Flickers": {
 		reason: "What isn't ready for a moment takes nothing with it.",
 		actions: inService(
