@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/crossplane/function-sdk-go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"k8s.io/utils/clock"
 
@@ -47,16 +48,20 @@ func (c *ServeCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f := fn.New(log, clock.RealClock{})
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(f)
 	options := []function.ServeOption{
 		function.Listen(c.Network, c.Address),
 		function.Insecure(c.Insecure),
 		function.MaxRecvMessageSize(c.MaxRecvMessageSize * 1024 * 1024),
 		function.WithMetricsServer(c.MetricsAddress),
+		function.WithMetricsRegistry(metrics),
 	}
 	if !c.Insecure {
 		options = append(options, function.MTLSCertificates(c.TLSCertsDir))
 	}
-	return serve(ctx, log, fn.New(log, clock.RealClock{}), options...)
+	return serve(ctx, log, f, options...)
 }
 
 // EffectCommand runs one effect.

@@ -157,16 +157,21 @@ func TestServeStopsGracefully(t *testing.T) {
 	}
 }
 
+// TestServeMetrics serves as the command does, and looks for what the alerts and
+// the dashboard ask for.
 func TestServeMetrics(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	metrics := freeAddress(t)
+	c := ServeCommand{Network: "tcp", Address: "127.0.0.1:0", Insecure: true, MaxRecvMessageSize: 4, MetricsAddress: freeAddress(t)}
 	served := make(chan error, 1)
-	go func() {
-		served <- serve(ctx, logging.NewNopLogger(), &slowFunction{},
-			function.Listen("tcp", "127.0.0.1:0"), function.Insecure(true), function.WithMetricsServer(metrics))
-	}()
-	_, body := get(t, metrics, "/metrics")
-	for _, want := range []string{"grpc_server_handling_seconds", "go_goroutines", "process_resident_memory_bytes"} {
+	go func() { served <- c.Run(ctx) }()
+	_, body := get(t, c.MetricsAddress, "/metrics")
+	for _, want := range []string{
+		`grpc_server_handling_seconds_bucket{grpc_method="RunFunction"`,
+		"go_goroutines", "process_resident_memory_bytes",
+		`planaclient_function_build_info{version="dev"} 1`,
+		`planaclient_function_responses_total{outcome="refused"} 0`,
+		`planaclient_function_step_changes_total{condition="DatabaseReady",state="failed"} 0`,
+	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("/metrics has no %s", want)
 		}

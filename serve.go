@@ -26,6 +26,10 @@ import (
 // to stop. Crossplane gives a call 20 seconds and Kubernetes gives a pod 30.
 const stopTimeout = 20 * time.Second
 
+// latencyBuckets are the bounds of the histogram of how long calls take, in
+// seconds. A call takes a millisecond or two; after 20 seconds nobody waits.
+var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 20}
+
 // connectionAge is how long a connection may last. Crossplane spreads its calls
 // over the replicas that there are when it connects: one that is added later is
 // found only when it connects anew.
@@ -50,8 +54,15 @@ func serve(ctx context.Context, log logging.Logger, runner fnv1.FunctionRunnerSe
 		return errors.New("cannot serve without credentials: give --tls-certs-dir (or TLS_SERVER_CERTS_DIR), or --insecure to serve without mTLS")
 	}
 
-	metrics := grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram())
-	o.MetricsRegistry.MustRegister(metrics,
+	metrics := grpcprometheus.NewServerMetrics(grpcprometheus.WithServerHandlingTimeHistogram(
+		grpcprometheus.WithHistogramBuckets(latencyBuckets)))
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "planaclient", Subsystem: "function", Name: "build_info",
+		Help:        "Always 1, of the version that serves.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	o.MetricsRegistry.MustRegister(metrics, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
