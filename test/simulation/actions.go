@@ -246,7 +246,12 @@ func raiseVersion(_ Action, spec map[string]any) {
 }
 
 func adopt(w *World, _ Action, xr *object) {
-	w.lives[xr.uid()].adopted = true
+	l := w.lives[xr.uid()]
+	l.adopted = true
+	if o := w.find(xr.name, "database"); o != nil && conditionTrue(o.body, "Ready") && w.databases[databaseOf(xr.name)] == nil {
+		// What was there a moment ago isn't, and now it is the tenant's that is lost.
+		l.handled = true
+	}
 	w.update(xr, func(body map[string]any) { put(body, true, "spec", "database", "adopt") })
 }
 

@@ -324,7 +324,7 @@ func (w *World) checkRemoval(xr, o *object) {
 	recorded := remembered && text(entry, "run") == run
 	switch {
 	case w.stale(xr, key, run):
-	case key == "final-backup" && l.waived:
+	case key == "final-backup" && l.waived, key == "connections-drain" && l.handled:
 		// Nobody needs it any more.
 	case leaving && !slices.Contains(teardownKeys, key):
 		l.began = true

@@ -250,11 +250,11 @@ var theMutants = map[string]mutant{
 	},
 	"drops the database instead of backing it up": {
 		breaks: []invariant{invariantBackup, invariantOrder},
-		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if text(rsp.GetDesired().GetComposite().GetResource().AsMap(), "status", "deletion", "step") == "final-backup" {
 				onDesired("database", func(o *structpb.Struct) { set(o, []any{"*"}, "spec", "managementPolicies") })(nil, nil, rsp)
 				delete(rsp.GetDesired().GetResources(), "final-backup")
-				if rsp.GetDesired().GetResources()["route"] == nil {
+				if slices.Contains(list(observedBody(req, "database"), "spec", "managementPolicies"), any("*")) {
 					delete(rsp.GetDesired().GetResources(), "database")
 				}
 			}

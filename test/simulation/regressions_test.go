@@ -224,7 +224,6 @@ var toldHistories = map[string]told{
 	},
 	"TakenOffTheProof": {
 		reason: "That provider-sql can't say whether it has created a database doesn't mean that there is none.",
-		open:   true,
 		actions: []Action{
 			{Do: "create", Tenant: "acme"},
 			{Do: "reconcile", Tenant: "acme"},
