@@ -157,8 +157,9 @@ func (w *World) checkPresent(l *life) {
 	case l.handled || w.foreignFiles(l):
 		return
 	}
-	if db != nil && db.foreign && db.template {
-		// Odoo serves no template, and this one was adopted as it is.
+	if db != nil && db.foreign && (db.template || !db.initialised) {
+		// Odoo serves no template, nor a database without its tables, and this one
+		// was adopted as it is.
 		return
 	}
 	if !conditionTrue(xr.body, "Ready") || !conditionTrue(xr.body, "Synced") {
