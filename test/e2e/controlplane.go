@@ -80,7 +80,7 @@ func startControlPlane(t testing.TB, dir, logs string, etcd, kubernetesBinary st
 		"--etcd-servers="+clients,
 		"--bind-address=127.0.0.1", "--secure-port="+strconv.Itoa(cp.port), "--endpoint-reconciler-type=none",
 		"--tls-cert-file="+cert, "--tls-private-key-file="+key, "--client-ca-file="+cp.ca.bundle(),
-		"--authorization-mode=Node,RBAC", "--allow-privileged=true",
+		"--authorization-mode=Node,RBAC", "--kubelet-preferred-address-types=InternalIP", "--allow-privileged=true",
 		"--service-cluster-ip-range="+serviceRange,
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts,
@@ -109,7 +109,7 @@ func (cp *controlPlane) readyz() error {
 
 // insecurely asks an address that has a certificate of its own making.
 func (cp *controlPlane) insecurely(url string) func() error {
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // It is asked for nothing but its health.
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	return httpReady(client, url)
 }
 
@@ -130,7 +130,7 @@ func (cp *controlPlane) roots(t testing.TB) *x509.CertPool {
 // httpReady asks an address until it answers with 200.
 func httpReady(client *http.Client, url string) func() error {
 	return func() error {
-		rsp, err := client.Get(url) //nolint:noctx // The client has a timeout of its own, or the server is on this machine.
+		rsp, err := client.Get(url)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -34,8 +35,8 @@ func (c *cluster) startGateway(t testing.TB) {
 	health := "127.0.0.1:" + strconv.Itoa(freePort(t))
 	g := &gateway{port: freePort(t)}
 	g.address = "127.0.0.1:" + strconv.Itoa(g.port)
-	g.client = g.newClient(c, true)
-	g.upgrading = g.newClient(c, false)
+	g.client = newClient(g.address, c.roots(t), true)
+	g.upgrading = newClient(g.address, c.roots(t), false)
 	c.gateway = g
 
 	cert, key := c.ca.certificate(t, "gateway", "gateway", "", "*."+domain)
@@ -94,16 +95,16 @@ spec:
 
 // newClient returns a visitor of the tenants' host names, all of which lead to
 // the gateway. It verifies the gateway's certificate, and follows no redirect.
-func (g *gateway) newClient(c *cluster, second bool) *http.Client {
+func newClient(gateway string, roots *x509.CertPool, second bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	return &http.Client{
 		Timeout:       10 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, "tcp", g.address)
+				return dialer.DialContext(ctx, "tcp", gateway)
 			},
-			TLSClientConfig:   &tls.Config{RootCAs: c.roots(), MinVersion: tls.VersionTLS12},
+			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2: second,
 		},
 	}

@@ -55,19 +55,25 @@ func (h *hosts) watch(t testing.TB, n *node) {
 	})
 	factory := informers.NewSharedInformerFactory(n.client, 0)
 	_, err := factory.Core().V1().Services().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { h.see(o.(*corev1.Service)) },
-		UpdateFunc: func(_, o any) { h.see(o.(*corev1.Service)) },
-		DeleteFunc: func(o any) {
-			if s, ok := o.(*corev1.Service); ok {
-				h.forget(s)
-			}
-		},
+		AddFunc:    func(o any) { of(o, h.see) },
+		UpdateFunc: func(_, o any) { of(o, h.see) },
+		DeleteFunc: func(o any) { of(o, h.forget) },
 	})
 	if err != nil {
 		t.Fatalf("cannot watch Services: %v", err)
 	}
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
+}
+
+// of gives an informer's object to who sees objects of its type.
+func of[T any](o any, see func(T)) {
+	if unknown, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = unknown.Obj
+	}
+	if seen, ok := o.(T); ok {
+		see(seen)
+	}
 }
 
 func (h *hosts) see(s *corev1.Service) {
@@ -139,7 +145,7 @@ func (h *hosts) forward(conn net.Conn, s *corev1.Service, port corev1.ServicePor
 		}
 		go func() {
 			_, _ = io.Copy(to, conn)
-			_ = to.(*net.TCPConn).CloseWrite()
+			closeWrite(to)
 		}()
 		_, _ = io.Copy(conn, to)
 		_ = to.Close()

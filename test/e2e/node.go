@@ -98,14 +98,9 @@ func startNode(t testing.TB, n *node) {
 	}))
 	informer := factory.Core().V1().Pods().Informer()
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { n.see(o.(*corev1.Pod)) },
-		UpdateFunc: func(_, o any) { n.see(o.(*corev1.Pod)) },
-		DeleteFunc: func(o any) {
-			if unknown, ok := o.(cache.DeletedFinalStateUnknown); ok {
-				o = unknown.Obj
-			}
-			n.forget(o.(*corev1.Pod).GetUID())
-		},
+		AddFunc:    func(o any) { of(o, n.see) },
+		UpdateFunc: func(_, o any) { of(o, n.see) },
+		DeleteFunc: func(o any) { of(o, n.forget) },
 	})
 	if err != nil {
 		t.Fatalf("cannot watch pods: %v", err)
@@ -168,7 +163,7 @@ func (n *node) serveLogs(t testing.TB, ca *authority) {
 	if err != nil {
 		t.Fatalf("cannot listen for logs: %v", err)
 	}
-	n.kubelet = listener.Addr().(*net.TCPAddr).Port
+	n.kubelet = portOf(t, listener)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	t.Cleanup(func() { _ = server.Close() })
 	go func() { _ = server.ServeTLS(listener, cert, key) }()
@@ -210,10 +205,10 @@ func (n *node) see(seen *corev1.Pod) {
 }
 
 // forget a pod that is gone.
-func (n *node) forget(uid types.UID) {
+func (n *node) forget(gone *corev1.Pod) {
 	n.mu.Lock()
-	p := n.pods[uid]
-	delete(n.pods, uid)
+	p := n.pods[gone.GetUID()]
+	delete(n.pods, gone.GetUID())
 	n.mu.Unlock()
 	if p != nil {
 		p.terminate(0)
@@ -386,8 +381,7 @@ func (p *pod) remove() {
 
 func (p *pod) runContainers() {
 	p.report()
-	mounts, ok := p.prepare()
-	if !ok {
+	if !p.prepare() {
 		return
 	}
 
@@ -395,7 +389,7 @@ func (p *pod) runContainers() {
 		c := &p.spec.Spec.InitContainers[i]
 		state := &p.status.InitContainerStatuses[i]
 		for {
-			code := p.runContainer(c, state, mounts)
+			code := p.runContainer(c, state)
 			if code == 0 {
 				break
 			}
@@ -414,7 +408,7 @@ func (p *pod) runContainers() {
 			c := &p.spec.Spec.Containers[i]
 			state := &p.status.ContainerStatuses[i]
 			for {
-				codes[i] = p.runContainer(c, state, mounts)
+				codes[i] = p.runContainer(c, state)
 				again := p.spec.Spec.RestartPolicy == corev1.RestartPolicyAlways ||
 					p.spec.Spec.RestartPolicy == corev1.RestartPolicyOnFailure && codes[i] != 0
 				if !again || p.ending() {
@@ -560,17 +554,17 @@ type mounted struct {
 
 // prepare the pod's volumes: what is missing is waited for. It returns false if
 // the pod is to end before it could begin.
-func (p *pod) prepare() (map[string]mounted, bool) {
+func (p *pod) prepare() bool {
 	for !p.ending() {
-		mounts, err := p.volumes()
+		_, err := p.volumes()
 		if err == nil {
-			return mounts, true
+			return true
 		}
 		p.complain("FailedMount", err.Error())
 		p.pause(500 * time.Millisecond)
 	}
 	p.finish(corev1.PodFailed)
-	return nil, false
+	return false
 }
 
 func (p *pod) volumes() (map[string]mounted, error) {
@@ -710,7 +704,7 @@ func writeFiles(folder string, data map[string][]byte, items []corev1.KeyToPath)
 }
 
 // runContainer once, and return its exit code.
-func (p *pod) runContainer(c *corev1.Container, state *corev1.ContainerStatus, mounts map[string]mounted) int {
+func (p *pod) runContainer(c *corev1.Container, state *corev1.ContainerStatus) int {
 	var cmd *exec.Cmd
 	for {
 		if p.ending() {
@@ -731,7 +725,8 @@ func (p *pod) runContainer(c *corev1.Container, state *corev1.ContainerStatus, m
 		}
 		// A kubelet keeps Secrets' files up to date. Here they are when a
 		// container starts.
-		if mounts, err = p.volumes(); err != nil {
+		mounts, err := p.volumes()
+		if err != nil {
 			p.complain("FailedMount", err.Error())
 			p.pause(500 * time.Millisecond)
 			continue

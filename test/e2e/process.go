@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,7 +145,7 @@ func freePort(t testing.TB) int {
 		if err != nil {
 			t.Fatalf("cannot find a free port: %v", err)
 		}
-		port := l.Addr().(*net.TCPAddr).Port
+		port := portOf(t, l)
 		_ = l.Close()
 		if !slices.Contains(ports, port) {
 			ports = append(ports, port)
@@ -153,4 +154,14 @@ func freePort(t testing.TB) int {
 	}
 	t.Fatal("cannot find a free port")
 	return 0
+}
+
+// portOf a listener.
+func portOf(t testing.TB, l net.Listener) int {
+	t.Helper()
+	address, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		t.Fatalf("a listener has no port: %v", err)
+	}
+	return int(address.Port())
 }

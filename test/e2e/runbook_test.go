@@ -23,6 +23,11 @@ func testRunbook(t *testing.T, c *cluster, r *report) {
 	acme.ready(t, patience)
 	line.stop()
 	r.note("from the apply of acme to Ready:\n%s", line)
+	if counts, err := c.breaker(); err == nil {
+		r.note("Crossplane's circuit breaker, by then:\n%s", counts)
+	} else {
+		t.Errorf("cannot read the core's metrics: %v", err)
+	}
 
 	acme.inService(t)
 	if got := query[string](t, c, acme.database(), "SELECT value FROM ir_config_parameter WHERE key = 'database.secret'"); got == "the secret of the template" {
@@ -111,8 +116,11 @@ func (x *tenant) inService(t testing.TB) {
 		t.Errorf("%s: %v %v %s", x.url("/websocket"), rsp, err, body)
 	}
 	rsp, _, err = x.visit("/web/database/manager")
-	if err != nil || rsp.StatusCode != http.StatusFound || rsp.Header.Get("Location") != x.url("/web/login") {
-		t.Errorf("%s: want a redirect away from it, got %v %v", x.url("/web/database/manager"), rsp, err)
+	if err != nil || rsp.StatusCode != http.StatusFound {
+		t.Fatalf("%s: want a redirect away from it, got %v %v", x.url("/web/database/manager"), rsp, err)
+	}
+	if to, err := rsp.Location(); err != nil || to.String() != x.url("/web/login") {
+		t.Errorf("%s leads to %s, %v", x.url("/web/database/manager"), to, err)
 	}
 }
 

@@ -211,7 +211,7 @@ func visit(client *http.Client, url string, headers ...string) (*http.Response, 
 	if err != nil {
 		return nil, "", err
 	}
-	defer rsp.Body.Close()
+	defer rsp.Body.Close() //nolint:errcheck // It was only read from.
 	if rsp.StatusCode == http.StatusSwitchingProtocols {
 		// What follows is not of HTTP, and has no end.
 		line, err := bufio.NewReader(rsp.Body).ReadString('\n')
@@ -231,7 +231,7 @@ func (x *tenant) events(t testing.TB) []string {
 	types := []string{}
 	for _, e := range entries {
 		if e.Values["subject"] == x.name {
-			types = append(types, e.Values["type"].(string))
+			types = append(types, fmt.Sprint(e.Values["type"]))
 		}
 	}
 	return types

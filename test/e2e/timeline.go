@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -233,6 +235,24 @@ func (l *timeline) String() string {
 	fmt.Fprintf(&b, "  target: Ready within %s, of which ours %s; it took %s, of which ours %s: %s", targetReady, targetOurs,
 		ms(l.ready), ms(ours), map[bool]string{true: "met", false: "MISSED"}[l.ready <= targetReady && ours <= targetOurs])
 	return b.String()
+}
+
+// breaker tells what Crossplane's circuit breaker made of the events about what
+// tenants are composed of. Once it is open, a tenant goes on when the function
+// has asked to be called again, and no sooner.
+func (c *cluster) breaker() (string, error) {
+	rsp, err := http.Get(c.metrics)
+	if err != nil {
+		return "", err
+	}
+	defer rsp.Body.Close() //nolint:errcheck // It was only read from.
+	var lines []string
+	for scanner := bufio.NewScanner(rsp.Body); scanner.Scan(); {
+		if line := scanner.Text(); strings.HasPrefix(line, "circuit_breaker_") && strings.Contains(line, "planaclients") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n"), nil
 }
 
 // Targets of a tenant that is cloned from a template, on an idle machine.
