@@ -78,6 +78,11 @@ type Kills struct {
 	// be nil.
 	Before func(t *testing.T, attempt int)
 
+	// Retries that the second run may need, each after an exit code that asks for
+	// one: a Job retries as well. For servers that take a moment to get over a
+	// request that was cut off.
+	Retries int
+
 	// Killed looks at what the killed process left, if anything is promised of
 	// that. May be nil.
 	Killed func(t *testing.T, attempt int)
@@ -128,6 +133,10 @@ func (k Kills) survive(t *testing.T) {
 		code, log := runChild(t, k.Effect, k.Environ(attempt))
 		if attempt < warm {
 			life = min(life, time.Since(began))
+		}
+		for retry := 0; retry < k.Retries && code == ExitFailed; retry++ {
+			t.Logf("attempt %d (seed %d): %s runs once more:\n%s", attempt, seed, k.Effect, log)
+			code, log = runChild(t, k.Effect, k.Environ(attempt))
 		}
 		if code != ExitDone {
 			t.Fatalf("attempt %d (seed %d): run again, %s exits with %d:\n%s", attempt, seed, k.Effect, code, log)

@@ -214,11 +214,16 @@ func TestMatrixRoomRetireAtOnce(t *testing.T) {
 	}
 }
 
+// dendriteRetries are as many as a Job has by default. Once in a while Dendrite
+// answers a request that follows a cut off one with 500, after ten seconds.
+const dendriteRetries = 4
+
 func TestMatrixRoomCreateKilled(t *testing.T) {
 	w := newMatrixWorld(t)
 	room := func(attempt int) string { return fmt.Sprintf("support-acme-%03d", attempt) }
 	Kills{
 		Effect:  "matrix-room-create",
+		Retries: dendriteRetries,
 		Environ: func(attempt int) map[string]string { return w.environ(room(attempt)) },
 		After:   func(t *testing.T, attempt int) { w.wantFresh(t, room(attempt)) },
 	}.survive(t)
@@ -230,6 +235,7 @@ func TestMatrixRoomRetireKilled(t *testing.T) {
 	var was id.RoomID
 	Kills{
 		Effect:  "matrix-room-retire",
+		Retries: dendriteRetries,
 		Environ: func(attempt int) map[string]string { return w.environ(room(attempt)) },
 		Before: func(t *testing.T, attempt int) {
 			w.run(t, "matrix-room-create", room(attempt))
