@@ -48,7 +48,8 @@ func write(w io.Writer, troubles []fn.Trouble) error {
 			}
 			remedies = append(remedies, text)
 		}
-		if _, err := fmt.Fprintf(w, "| `%s` | %s | %s |\n", x.Reason, cell(x.Means, "`<$1>`"), strings.Join(remedies, "<br>")); err != nil {
+		// Alerts lead to the row of their reason.
+		if _, err := fmt.Fprintf(w, "| <a id=\"%[1]s\"></a>`%[1]s` | %[2]s | %[3]s |\n", x.Reason, cell(x.Means, "`<$1>`"), strings.Join(remedies, "<br>")); err != nil {
 			return err
 		}
 	}
