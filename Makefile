@@ -25,8 +25,9 @@ test-units: ## Test the function, the effects and the simulation.
 	@go test ./...
 
 .PHONY: test-manifests
-test-manifests: ## Test what is in deploy/, example/ and docs/.
-	@cd test/deploy && go test ./...
+test-manifests: ## Test what is in deploy/, example/ and docs/, and run the commands on pages that need no cluster.
+	@hack/tool crossplane >/dev/null && hack/tool crossplane-cli >/dev/null
+	@cd test/deploy && go test -count=1 ./...
 
 .PHONY: test-render
 test-render: ## Test tenants that the real engine renders, against goldens, schemas and rules.

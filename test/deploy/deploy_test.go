@@ -35,17 +35,20 @@ import (
 
 const deploy = "../../deploy"
 
-// decoder of everything in deploy/ and example/. Decoding is strict: a field that isn't known
-// is one that Kubernetes would drop without a word.
-var decoder = func() runtime.Decoder {
+// scheme of the types in deploy/ and example/, and on pages.
+var scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(clientscheme.AddToScheme(s))
 	utilruntime.Must(pkgv1beta1.AddToScheme(s))
 	utilruntime.Must(protectionv1beta1.AddToScheme(s))
 	utilruntime.Must(gwv1.Install(s))
 	utilruntime.Must(sqlv1alpha1.SchemeBuilder.AddToScheme(s))
-	return serializer.NewCodecFactory(s, serializer.EnableStrict).UniversalDeserializer()
+	return s
 }()
+
+// decoder of these. Decoding is strict: a field that isn't known is one that
+// Kubernetes would drop without a word.
+var decoder = serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
 
 // build a kustomization into typed objects.
 func build(t *testing.T, dir string) []runtime.Object {

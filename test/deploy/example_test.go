@@ -81,6 +81,11 @@ func TestExamples(t *testing.T) {
 			xr:     "planaclient.yaml", observed: "halfway", required: "with-template",
 			want: []string{"database", "filestore-clone", "guard", "matrix-room-create", "tenant-prepare"}, template: "pro-template-18.planapulse.app",
 		},
+		"Taken": {
+			reason: "Where somebody else's database is, it is only looked at, and nothing else begins.",
+			xr:     "planaclient.yaml", observed: "taken", required: "with-template",
+			want: []string{"database", "guard"}, template: "pro-template-18.planapulse.app",
+		},
 		"Finished": {
 			reason: "A tenant that is Ready consists of four objects.",
 			xr:     "planaclient-finished.yaml", observed: "finished", required: "with-template",
