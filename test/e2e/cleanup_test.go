@@ -138,8 +138,8 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 		if got := c.owner(t, x.database()); got != "odoo" {
 			t.Errorf("the database must stay Odoo's, its owner is %q", got)
 		}
-		if rsp, _, err := x.visit("/web/login"); err != nil || rsp.StatusCode != 200 {
-			t.Errorf("the tenant must still be served: %v %v", rsp, err)
+		if got, err := x.visit("/web/login"); err != nil || got.status != 200 {
+			t.Errorf("the tenant must still be served: %v %v", got, err)
 		}
 		c.kubectl(t, "-n", namespaceBackup, "get", "cronjob", "backup-"+x.name)
 		c.kubectl(t, "-n", namespaceCrossplane, "get", "databases.postgresql.sql.m.crossplane.io", x.name)

@@ -70,7 +70,7 @@ type cluster struct {
 
 	// lines that lead the cluster to the servers above. The tests themselves
 	// have ways of their own.
-	lines struct{ postgres, redis, matrix, s3 *line }
+	lines struct{ postgres, redis, matrix, s3, portal *line }
 
 	resticPassword string
 }
@@ -90,7 +90,7 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	}
 	c.logs = filepath.Join(c.out, "logs")
 	mkdir(t, filepath.Join(c.logs, "pods"))
-	if c.dir, err = os.MkdirTemp("", "e2e-"); err != nil {
+	if c.dir, err = os.MkdirTemp("", "e2e-"); err != nil { //nolint:usetesting // What a process writes while this is removed is no failure.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(c.dir) })
@@ -263,6 +263,7 @@ func (c *cluster) startServers(t testing.TB) {
 	c.lines.matrix = lay(t, strings.TrimPrefix(c.matrix.URL, "http://"))
 	c.lines.s3 = lay(t, strings.TrimPrefix(c.s3.Endpoint, "http://"))
 	c.portal = startPortal(t)
+	c.lines.portal = lay(t, c.portal.address)
 	behind := *c.postgres
 	behind.Host, behind.Port = c.lines.postgres.host, uint16(c.lines.postgres.port)
 	for _, v := range versions {
@@ -297,6 +298,10 @@ func (c *cluster) installCrossplane(t testing.TB) {
 		"args":      c.coreArgs,
 		"webhooks":  map[string]any{"port": port()},
 		"readiness": map[string]any{"port": port()},
+		// There is one of each, and one that was killed needn't wait until its own
+		// lease has run out.
+		"leaderElection": false,
+		"rbacManager":    map[string]any{"leaderElection": false},
 		"extraEnvVarsCrossplane": map[string]any{
 			"METRICS_PORT": metrics,
 		},

@@ -75,12 +75,12 @@ func (c *cluster) outages(atOnce bool) []fault {
 			}
 		}
 	}
-	all := fault{"everything outside", down(c.lines.postgres, c.lines.redis, c.lines.matrix, c.lines.s3)}
+	all := fault{"everything outside", down(c.lines.postgres, c.lines.redis, c.lines.matrix, c.lines.s3, c.lines.portal)}
 	if atOnce {
 		return []fault{all}
 	}
 	return []fault{
-		{"postgres", down(c.lines.postgres)}, {"redis", down(c.lines.redis)}, {"matrix", down(c.lines.matrix)}, {"s3", down(c.lines.s3)}, all,
+		{"postgres", down(c.lines.postgres)}, {"redis", down(c.lines.redis)}, {"matrix", down(c.lines.matrix)}, {"s3", down(c.lines.s3)}, {"portal", down(c.lines.portal)}, all,
 	}
 }
 

@@ -247,7 +247,7 @@ func (c *cluster) calls(t testing.TB) int {
 		if p.spec.GetLabels()["pkg.crossplane.io/function"] != "function-planaclient" {
 			continue
 		}
-		rsp, err := http.Get(fmt.Sprintf("http://%s:%d/metrics", p.ip, p.portOf(8080))) //nolint:noctx // It is on this machine.
+		rsp, err := http.Get(fmt.Sprintf("http://%s:%d/metrics", p.ip, p.portOf(8080)))
 		if err != nil {
 			t.Fatalf("cannot read the function's metrics: %v", err)
 		}
@@ -278,11 +278,11 @@ func (c *cluster) requests(t testing.TB) map[string]int {
 // etcdBytes that are in use.
 func (c *cluster) etcdBytes(t testing.TB) int64 {
 	t.Helper()
-	rsp, err := http.Get(c.etcdURL + "/metrics") //nolint:noctx // It is on this machine.
+	rsp, err := http.Get(c.etcdURL + "/metrics")
 	if err != nil {
 		t.Fatalf("cannot read etcd's metrics: %v", err)
 	}
-	defer rsp.Body.Close() //nolint:errcheck // It was read.
+	defer rsp.Body.Close()
 	for _, m := range metrics(t, rsp.Body, "etcd_mvcc_db_total_size_in_use_in_bytes") {
 		return int64(m.GetGauge().GetValue())
 	}

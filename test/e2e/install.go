@@ -69,13 +69,11 @@ func (c *cluster) push(t testing.TB, dir, name string) {
 }
 
 // run a program to its end.
-func (c *cluster) run(t testing.TB, program string, args ...string) string {
+func (c *cluster) run(t testing.TB, program string, args ...string) {
 	t.Helper()
-	out, err := exec.Command(program, args...).CombinedOutput()
-	if err != nil {
+	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), err, out)
 	}
-	return string(out)
 }
 
 func write(t testing.TB, file, content string) {
@@ -207,7 +205,7 @@ spec:
         backup: {repository: %q, region: us-east-1}
         deletion: {gracePeriod: %s}
 `, compositionName, c.lines.postgres.host, c.lines.postgres.port, gatewayController, "http://"+c.lines.matrix.address(), c.matrix.Name,
-		c.portal.URL, c.lines.redis.address(), "s3:http://"+c.lines.s3.address()+"/"+c.s3.Bucket, grace)
+		"http://"+c.lines.portal.address()+portalPath, c.lines.redis.address(), "s3:http://"+c.lines.s3.address()+"/"+c.s3.Bucket, grace)
 }
 
 // templates that this installation has: all but that of one pair, pro on 17.

@@ -24,20 +24,22 @@ import (
 // A portal is the customers' account portal: it verifies the webhooks that it is
 // sent, and remembers them by their id.
 type portal struct {
-	URL    string
-	Secret string
+	address string
+	Secret  string
 
 	mu    sync.Mutex
-	down  bool
 	taken []webhook
 }
 
 // A webhook that the portal has taken.
 type webhook struct {
-	ID   string         `json:"-"`
-	Type string         `json:"type"`
+	ID   string          `json:"-"`
+	Type string          `json:"type"`
 	Data json.RawMessage `json:"data"`
 }
+
+// portalPath is where the portal takes webhooks.
+const portalPath = "/v1/webhooks/tenants"
 
 func startPortal(t testing.TB) *portal {
 	t.Helper()
@@ -52,8 +54,8 @@ func startPortal(t testing.TB) *portal {
 		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.down {
-			http.Error(w, "down for maintenance", http.StatusServiceUnavailable)
+		if r.URL.Path != portalPath {
+			http.NotFound(w, r)
 			return
 		}
 		if err := verifier.Verify(body, r.Header); err != nil {
@@ -75,7 +77,7 @@ func startPortal(t testing.TB) *portal {
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(server.Close)
-	p.URL = server.URL + "/v1/webhooks/tenants"
+	p.address = strings.TrimPrefix(server.URL, "http://")
 	return p
 }
 
@@ -90,12 +92,6 @@ func (p *portal) about(tenant string) []string {
 		}
 	}
 	return types
-}
-
-func (p *portal) setDown(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
 }
 
 // A worker answers as the workers of one version of Odoo do: only for the

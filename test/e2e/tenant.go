@@ -193,32 +193,45 @@ func (x *tenant) delete(args ...string) (string, error) {
 // url of a page of the tenant's.
 func (x *tenant) url(path string) string { return "https://" + x.database() + path }
 
+// A page is what a visitor gets.
+type page struct {
+	version  int // of HTTP
+	status   int
+	location string
+	body     string
+}
+
 // visit a page of the tenant's through the gateway, with headers if need be.
-func (x *tenant) visit(path string, headers ...string) (*http.Response, string, error) {
+func (x *tenant) visit(path string, headers ...string) (page, error) {
 	return visit(x.cluster.gateway.client, x.url(path), headers...)
 }
 
 // visit a page, with headers of one name and one value each.
-func visit(client *http.Client, url string, headers ...string) (*http.Response, string, error) {
+func visit(client *http.Client, url string, headers ...string) (page, error) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
-		return nil, "", err
+		return page{}, err
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	rsp, err := client.Do(req)
 	if err != nil {
-		return nil, "", err
+		return page{}, err
 	}
 	defer rsp.Body.Close() //nolint:errcheck // It was only read from.
+	got := page{version: rsp.ProtoMajor, status: rsp.StatusCode}
+	if to, err := rsp.Location(); err == nil {
+		got.location = to.String()
+	}
 	if rsp.StatusCode == http.StatusSwitchingProtocols {
 		// What follows is not of HTTP, and has no end.
-		line, err := bufio.NewReader(rsp.Body).ReadString('\n')
-		return rsp, line, err
+		got.body, err = bufio.NewReader(rsp.Body).ReadString('\n')
+		return got, err
 	}
 	body, err := io.ReadAll(rsp.Body)
-	return rsp, string(body), err
+	got.body = string(body)
+	return got, err
 }
 
 // events about the tenant in the stream, in order.

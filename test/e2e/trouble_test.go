@@ -57,9 +57,9 @@ func testTrouble(t *testing.T, c *cluster) {
 		x.condition(t, patience, "SmokeTestPassed", "False", "")
 		x.condition(t, patience, "Synced", "True", "")
 		eventually(t, 5*time.Second, "/web/health is a 503", func() error {
-			rsp, _, err := x.visit("/web/health")
-			if err == nil && rsp.StatusCode != http.StatusServiceUnavailable {
-				err = errors.New(rsp.Status)
+			got, err := x.visit("/web/health")
+			if err == nil && got.status != http.StatusServiceUnavailable {
+				err = fmt.Errorf("got %+v", got)
 			}
 			return err
 		})
@@ -96,6 +96,7 @@ func testTrouble(t *testing.T, c *cluster) {
 
 	t.Run("route not let in", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "oscorp", project: 49, tier: "starter", version: "17"}
+		defer c.listen(t, "plana-odoo", "plana-odoo-18", "plana-odoo-19")
 		c.listen(t, "plana-odoo-18", "plana-odoo-19")
 		x.apply(t)
 		x.condition(t, patience, "RouteReady", "False", "NotAllowedByListeners")
@@ -107,6 +108,8 @@ func testTrouble(t *testing.T, c *cluster) {
 
 	t.Run("no room", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "cyberdyne", project: 46, tier: "starter", version: "18"}
+		right := func() { c.secret(t, "matrix-support-bot", "access-token", c.bot.AccessToken) }
+		defer right()
 		c.secret(t, "matrix-support-bot", "access-token", "wrong")
 		x.apply(t)
 		x.ready(t, patience)
@@ -114,7 +117,7 @@ func testTrouble(t *testing.T, c *cluster) {
 		if out := x.follow(t, "MatrixRoomReady", "Read why"); !strings.Contains(out, "M_UNKNOWN_TOKEN") {
 			t.Errorf("the log doesn't say why:\n%s", out)
 		}
-		c.secret(t, "matrix-support-bot", "access-token", c.bot.AccessToken)
+		right()
 		x.follow(t, "MatrixRoomReady", "Then have it run again")
 		x.condition(t, patience, "MatrixRoomReady", "True", "")
 		if x.room(t) == "" {
@@ -124,13 +127,15 @@ func testTrouble(t *testing.T, c *cluster) {
 
 	t.Run("the portal refuses", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "soylent", project: 47, tier: "starter", version: "18"}
+		right := func() { c.secret(t, "account-webhook", "secret", c.portal.Secret) }
+		defer right()
 		c.secret(t, "account-webhook", "secret", "whsec_"+base64.StdEncoding.EncodeToString([]byte("somebody else's")))
 		x.apply(t)
-		x.condition(t, patience, "AccountNotified", "False", "PortalFailed", c.portal.URL)
-		if out := x.follow(t, "AccountNotified", "Check that "+c.portal.URL+" answers, and read why"); !strings.Contains(out, "401") {
+		x.condition(t, patience, "AccountNotified", "False", "PortalFailed", c.lines.portal.address())
+		if out := x.follow(t, "AccountNotified", "Check that http://"+c.lines.portal.address()+portalPath+" answers, and read why"); !strings.Contains(out, "401") {
 			t.Errorf("the log doesn't say why:\n%s", out)
 		}
-		c.secret(t, "account-webhook", "secret", c.portal.Secret)
+		right()
 		x.follow(t, "AccountNotified", "Then have it run again")
 		x.ready(t, patience)
 	})
@@ -272,7 +277,7 @@ func (c *cluster) dump(t testing.TB, name string) string {
 	}
 	// Newer ones begin and end with a word of their own making.
 	var kept []string
-	for _, line := range strings.Split(string(out), "\n") {
+	for line := range strings.SplitSeq(string(out), "\n") {
 		if !strings.HasPrefix(line, `\restrict`) && !strings.HasPrefix(line, `\unrestrict`) {
 			kept = append(kept, line)
 		}
