@@ -1,6 +1,9 @@
 package fn
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // A StepDoc is one row of a plan, as people are told of it.
 type StepDoc struct {
@@ -76,5 +79,24 @@ func kindOfKey(key string) string {
 		return "CronJob"
 	default:
 		return "Job"
+	}
+}
+
+// A WaitDoc says how long a response holds, while what, and why no longer.
+type WaitDoc struct {
+	After   time.Duration
+	While   string
+	Because string
+}
+
+// Waits returns how long responses hold, the shortest first.
+func Waits() []WaitDoc {
+	return []WaitDoc{
+		{soon, "the next thing may be done as soon as this one is recorded", "nothing else would bring the next call"},
+		{ttlUnwatched, "Crossplane has stopped listening to what a tenant on its way is made of", "nothing else would bring the next call"},
+		{ttlSettling, "something is on its way", "Crossplane may stop listening at any moment"},
+		{ttlUnwatchedAtRest, "Crossplane has stopped listening to a tenant at rest", "somebody may want something else of it"},
+		{ttlStuck, "somebody has to act", "what they do may be of a kind that isn't watched"},
+		{ttlSettled, "the tenant is as it should be", "with Crossplane's response cache, a longer answer saves calls"},
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/duration"
+
 	"github.com/plana-pulse/function-planaclient/fn"
 )
 
@@ -44,6 +46,16 @@ the delete.
 
 `
 
+const waiting = `
+## When it is looked at again
+
+Crossplane calls the function whenever something that it watches changes. Beside that the
+function says after how long to call again, at the latest:
+
+| after | while | because |
+|---|---|---|
+`
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("plandoc: ")
@@ -58,6 +70,10 @@ func main() {
 	b.WriteString(tearing)
 	picture(&b, "TB", fn.Teardown())
 	table(&b, fn.Teardown(), false)
+	b.WriteString(waiting)
+	for _, w := range fn.Waits() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", duration.HumanDuration(w.After), w.While, w.Because)
+	}
 	if _, err := os.Stdout.WriteString(b.String()); err != nil {
 		log.Fatalf("cannot write the page: %v", err)
 	}
