@@ -78,8 +78,8 @@ e2e: ## Install this project in a real control plane, made of processes, and wal
 	@hack/e2e
 
 .PHONY: e2e-faults
-e2e-faults: ## Kill every process of that control plane at twenty moments of tenants' coming and going.
-	@FAULTS=1 hack/e2e -test.run='^TestFaults$$'
+e2e-faults: ## Kill each process of that control plane while FAULTS= tenants come and go (20), and have servers fail.
+	@FAULTS=$(or $(FAULTS),20) hack/e2e -test.run='^TestFaults$$'
 
 .PHONY: bench
 bench: ## Measure what a call costs beside an echo of the same messages, the start and the size.

@@ -98,11 +98,11 @@ func testFaults(t *testing.T, c *cluster, times int) {
 		t.Run(f.name, func(t *testing.T) { s.strike(t, f, times) })
 	}
 	for _, f := range c.outages(times == 1) {
-		t.Run(f.name, func(t *testing.T) { s.strike(t, f, 1) })
+		t.Run(f.name, func(t *testing.T) { s.strike(t, f, 2) })
 	}
 	t.Run("upgrade", func(t *testing.T) {
 		next := c.buildNext(t, "v0.2.0")
-		s.strike(t, fault{"upgrade", func(t testing.TB) { c.upgrade(t, next, "v0.2.0") }}, 1)
+		s.strike(t, fault{"upgrade", func(t testing.TB) { c.upgrade(t, next, "v0.2.0") }}, lanes)
 	})
 }
 
@@ -120,49 +120,53 @@ const (
 	going  = 15 * time.Second
 )
 
-// strike so many times, each time at one random moment of a tenant's coming and
-// at one of another tenant's going. All ends as if nothing had happened.
-func (s *striker) strike(t *testing.T, f fault, times int) {
-	var leaving *tenant
-	for n := range times + 1 {
-		var arriving *tenant
-		if n < times {
-			s.project++
-			arriving = &tenant{cluster: s.cluster, name: fmt.Sprintf("%s-%d", strings.ReplaceAll(f.name, " ", "-"), n), project: s.project, tier: "starter", version: "18"}
-		}
-		into := time.Duration(s.random.Int64N(int64(coming)))
-		outOf := time.Duration(s.random.Int64N(int64(going)))
-		t.Logf("strike %d: %s into the coming of %s, and %s into the going of %s", n, into.Round(time.Millisecond), arriving, outOf.Round(time.Millisecond), leaving)
+// lanes is how many tenants come, and how many go, at the same time. One strike
+// meets each of them at a moment of its own.
+const lanes = 4
 
-		strike := time.Now().Add(max(into, outOf))
+// strike so that so many tenants are met at a random moment of their coming, and
+// later at one of their going. All ends as if nothing had happened.
+func (s *striker) strike(t *testing.T, f fault, times int) {
+	var leaving []*tenant
+	for n := 0; n < times || len(leaving) > 0; {
+		var arriving []*tenant
+		for ; n < times && len(arriving) < lanes; n++ {
+			s.project++
+			name := fmt.Sprintf("%s-%d", strings.ReplaceAll(f.name, " ", "-"), n)
+			arriving = append(arriving, &tenant{cluster: s.cluster, name: name, project: s.project, tier: "starter", version: "18"})
+		}
+
+		strike := time.Now().Add(max(coming, going))
 		var begun sync.WaitGroup
-		if arriving != nil {
+		in := func(span time.Duration, x *tenant, what string, begin func()) {
+			into := time.Duration(s.random.Int64N(int64(span)))
+			t.Logf("%s: %s into its %s", x, into.Round(time.Millisecond), what)
 			begun.Go(func() {
 				time.Sleep(time.Until(strike.Add(-into)))
-				arriving.insist("apply", "-f", "-")
+				begin()
 			})
 		}
-		if leaving != nil {
-			begun.Go(func() {
-				time.Sleep(time.Until(strike.Add(-outOf)))
-				_, _ = leaving.delete()
-			})
+		for _, x := range arriving {
+			in(coming, x, "coming", func() { x.insist("apply", "-f", "-") })
+		}
+		for _, x := range leaving {
+			in(going, x, "going", func() { _, _ = x.delete() })
 		}
 		time.Sleep(time.Until(strike))
 		f.strike(t)
 		begun.Wait()
 
-		if leaving != nil {
-			leaving.goneAnyhow(t)
-			leaving.leftAllInOrder(t)
+		for _, x := range leaving {
+			x.goneAnyhow(t)
+			x.leftAllInOrder(t)
 		}
-		if arriving != nil {
-			arriving.ready(t, 2*patience)
-			arriving.inService(t)
-			if rooms := arriving.rooms(t); len(rooms) != 1 {
-				t.Errorf("want one room of %s, got %v", arriving, rooms)
+		for _, x := range arriving {
+			x.ready(t, 2*patience)
+			x.inService(t)
+			if rooms := x.rooms(t); len(rooms) != 1 {
+				t.Errorf("want one room of %s, got %v", x, rooms)
 			}
-			s.cluster.postgres.Exec(t, servers.PostgresOdoo, arriving.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
+			s.cluster.postgres.Exec(t, servers.PostgresOdoo, x.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
 		}
 		if t.Failed() || interrupted.Err() != nil {
 			return
