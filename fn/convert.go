@@ -20,9 +20,8 @@ import (
 // API server's own field management asks.
 
 var (
-	errNotUTF8  = errors.New("is not valid UTF-8")
-	objectMeta  = reflect.TypeFor[metav1.ObjectMeta]()
-	byteElement = reflect.Uint8
+	errNotUTF8 = errors.New("is not valid UTF-8")
+	objectMeta = reflect.TypeFor[metav1.ObjectMeta]()
 )
 
 // toWire returns the wire form of a typed value.
@@ -73,11 +72,11 @@ func sliceToWire(v reflect.Value) (*structpb.Value, error) {
 	if v.IsNil() {
 		return structpb.NewNullValue(), nil
 	}
-	if v.Type().Elem().Kind() == byteElement {
+	if v.Type().Elem().Kind() == reflect.Uint8 {
 		return structpb.NewStringValue(base64.StdEncoding.EncodeToString(v.Bytes())), nil
 	}
 	l := &structpb.ListValue{Values: make([]*structpb.Value, v.Len())}
-	for i := range l.Values {
+	for i := range l.GetValues() {
 		item, err := toWire(v.Index(i))
 		if err != nil {
 			return nil, fmt.Errorf("[%d]: %w", i, err)
@@ -182,7 +181,7 @@ func fromWire(s *structpb.Value, v reflect.Value) error {
 		case v.Kind() == reflect.String:
 			v.SetString(k.StringValue)
 			return nil
-		case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == byteElement:
+		case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8:
 			b, err := base64.StdEncoding.DecodeString(k.StringValue)
 			if err == nil {
 				v.SetBytes(b)

@@ -41,7 +41,9 @@ func TestConvertAsApimachinery(t *testing.T) {
 	}
 	for seed := range int64(30) {
 		fill := randfill.NewWithSeed(seed).NilChance(0.4).NumElements(0, 3).MaxDepth(12).Funcs(
-			func(v *resource.Quantity, c randfill.Continue) { *v = *resource.NewMilliQuantity(c.Int63n(1e9), resource.DecimalSI) },
+			func(v *resource.Quantity, c randfill.Continue) {
+				*v = *resource.NewMilliQuantity(c.Int63n(1e9), resource.DecimalSI)
+			},
 			func(v *intstr.IntOrString, c randfill.Continue) { *v = intstr.FromInt32(c.Int31()) },
 			func(v *metav1.Time, c randfill.Continue) { *v = metav1.Unix(c.Int63n(1e9), 0) },
 			func(v *metav1.MicroTime, c randfill.Continue) { *v = metav1.NewMicroTime(time.Unix(c.Int63n(1e9), 0)) },
