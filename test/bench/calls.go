@@ -89,7 +89,7 @@ func measureCalls(ctx context.Context, certs *certificates, function string, req
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // A temporary folder.
 
-	f, err := startServer(ctx, certs, exec.CommandContext(ctx, function, "--address=127.0.0.1:0", "--metrics-address=", "--tls-certs-dir="+certs.server)) //nolint:gosec // It was built here.
+	f, err := startServer(ctx, certs, exec.CommandContext(ctx, function, "--address=127.0.0.1:0", "--metrics-address=", "--tls-certs-dir="+certs.server))
 	if err != nil {
 		return nil, err
 	}
@@ -110,14 +110,14 @@ func measureCalls(ctx context.Context, certs *certificates, function string, req
 			return nil, err
 		}
 		results[i] = callResult{Name: r.name, RequestBytes: proto.Size(r.message), ResponseBytes: len(b)}
-		inProcess(&results[i], r.message, rsp)
+		inProcess(ctx, &results[i], r.message, rsp)
 	}
 
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	e, err := startServer(ctx, certs, exec.CommandContext(ctx, self, "-echo="+dir, "-certs="+certs.server)) //nolint:gosec // It is this program.
+	e, err := startServer(ctx, certs, exec.CommandContext(ctx, self, "-echo="+dir, "-certs="+certs.server))
 	if err != nil {
 		return nil, err
 	}
@@ -148,13 +148,14 @@ func measureCalls(ctx context.Context, certs *certificates, function string, req
 		n := time.Duration(rounds * calls)
 		results[i].Echo.CPU /= n
 		results[i].Function.CPU /= n
-		results[i].Echo.summarise(echo[i])
-		results[i].Function.summarise(took[i])
+		results[i].Echo = results[i].Echo.summarise(echo[i])
+		results[i].Function = results[i].Function.summarise(took[i])
 	}
 	return results, nil
 }
 
-func (c *cost) summarise(latencies []time.Duration) {
+// summarise latencies.
+func (c cost) summarise(latencies []time.Duration) cost {
 	slices.Sort(latencies)
 	c.P50 = latencies[len(latencies)/2]
 	c.P99 = latencies[len(latencies)*99/100]
@@ -163,10 +164,11 @@ func (c *cost) summarise(latencies []time.Duration) {
 	for i := range points {
 		c.Latencies = append(c.Latencies, latencies[i*(len(latencies)-1)/(points-1)])
 	}
+	return c
 }
 
 // inProcess counts what decoding, answering and encoding allocate.
-func inProcess(r *callResult, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+func inProcess(ctx context.Context, r *callResult, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 	wire, _ := proto.Marshal(req)
 	f := fn.New(logging.NewNopLogger(), clock.RealClock{})
 	count := func(answer func(*fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse) (allocations, bytes int64) {
@@ -189,7 +191,7 @@ func inProcess(r *callResult, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctio
 		return rsp
 	})
 	r.Function.Allocations, r.Function.Bytes = count(func(in *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
-		out, _ := f.RunFunction(context.Background(), in)
+		out, _ := f.RunFunction(ctx, in)
 		return out
 	})
 }

@@ -73,7 +73,7 @@ func writeReport(root, out string) error {
 	if err := page.Execute(&b, r); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(root, "docs", "performance.md"), []byte(b.String()), 0o644) //nolint:gosec // Anybody may read it.
+	return os.WriteFile(filepath.Join(root, "docs", "performance.md"), []byte(b.String()), 0o644)
 }
 
 func readJSON(file string, into any) error {

@@ -33,7 +33,7 @@ func measureScale(ctx context.Context, certs *certificates, function string, r r
 	var s scaleResult
 	var replicas []*server
 	for range 2 {
-		f, err := startServer(ctx, certs, exec.CommandContext(ctx, function, "--address=127.0.0.1:0", "--metrics-address=", "--tls-certs-dir="+certs.server)) //nolint:gosec // It was built here.
+		f, err := startServer(ctx, certs, exec.CommandContext(ctx, function, "--address=127.0.0.1:0", "--metrics-address=", "--tls-certs-dir="+certs.server))
 		if err != nil {
 			return s, err
 		}

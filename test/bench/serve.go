@@ -114,7 +114,7 @@ func servesAt(logs io.Reader) (string, error) {
 	lines := bufio.NewScanner(logs)
 	for lines.Scan() {
 		line := struct{ Msg, Address string }{}
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "Serving" {
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "Serving" { //nolint:musttag // Keys are matched in any case.
 			go io.Copy(io.Discard, logs) //nolint:errcheck // Nobody reads it.
 			return line.Address, nil
 		}

@@ -21,7 +21,7 @@ func measureStart(ctx context.Context, certs *certificates, function string, r r
 	var all []time.Duration
 	for range starts {
 		began := time.Now()
-		s, err := startServer(ctx, certs, exec.CommandContext(ctx, function, "--address=127.0.0.1:0", "--metrics-address=127.0.0.1:0", "--tls-certs-dir="+certs.server)) //nolint:gosec // It was built here.
+		s, err := startServer(ctx, certs, exec.CommandContext(ctx, function, "--address=127.0.0.1:0", "--metrics-address=127.0.0.1:0", "--tls-certs-dir="+certs.server))
 		if err != nil {
 			return startResult{}, err
 		}
