@@ -206,6 +206,83 @@ func TestForeignDatabaseIsNeverDropped(t *testing.T) {
 	}
 }
 
+// TestKeptDatabaseOnlyLooks keeps an object that has met a stranger's database,
+// filled in from it, from ever creating one, whyever the rest is left as it is.
+func TestKeptDatabaseOnlyLooks(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(w *world)
+	}{
+		"Refused": {
+			reason: "A bad spec may have come before anybody looked at what provider-sql has found.",
+			change: func(w *world) { w.client.in("spec")["ownerEmail"] = "nobody" },
+		},
+		"GracePeriod": {
+			reason: "So may a delete.",
+			change: func(w *world) {
+				w.client.in("metadata", "annotations")[deleted] = "Background"
+			},
+		},
+		"Orphaned": {
+			reason: "What an orphan leaves behind is never looked at again.",
+			change: func(w *world) {
+				w.client.in("metadata", "annotations")[deleted] = "Orphan"
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, acme())
+			w.others = []object{template("pro-template-18")}
+			w.reconcile()
+			w.settle("guard")
+			w.reconcile()
+			if diff := cmp.Diff([]any{"Observe", "Create", "LateInitialize"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+				t.Fatalf("policies of a new object: -want, +got:\n%s", diff)
+			}
+
+			w.databaseExisted = true
+			w.settle("database")
+			w.composed["database"].in("spec", "forProvider")["owner"] = "odoo"
+			tc.change(w)
+			w.reconcile()
+			if diff := cmp.Diff([]any{"Observe"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+				t.Errorf("%s\nPolicies of an object that has met a stranger's database: -want, +got:\n%s", tc.reason, diff)
+			}
+			if got := w.composed["database"].at("spec", "forProvider", "owner"); got != "odoo" {
+				t.Errorf("%s\nThe rest of it doesn't stay as it was: owner %v", tc.reason, got)
+			}
+		})
+	}
+}
+
+// TestWithdrawnOnRecord has what is done just as the grace period ends on record
+// before its Job goes: nobody would know what there is to be undone.
+func TestWithdrawnOnRecord(t *testing.T) {
+	w := newWorld(t, acme())
+	w.others = []object{template("pro-template-18")}
+	for _, key := range []string{"", "guard", "database", "database"} {
+		if key != "" {
+			w.settle(key)
+		}
+		w.reconcile()
+	}
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	w.reconcile()
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
+	w.settle("matrix-room-create")
+
+	if diff := cmp.Diff([]string{"database", "guard", "matrix-room-create"}, keysOf(w.reconcile())); diff != "" {
+		t.Errorf("a Job that completed in the last moment: -want, +got:\n%s", diff)
+	}
+	if w.client.at("status", "effects", "matrix-room-create") == nil {
+		t.Errorf("a Job that completed in the last moment isn't in the ledger: %v", w.client.at("status", "effects"))
+	}
+	if diff := cmp.Diff([]string{"database", "guard"}, keysOf(w.reconcile())); diff != "" {
+		t.Errorf("one that is on record: -want, +got:\n%s", diff)
+	}
+}
+
 // TestTeardownCancelled takes the annotation off at every stage.
 func TestTeardownCancelled(t *testing.T) {
 	for n := range 40 {

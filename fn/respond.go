@@ -3,6 +3,7 @@ package fn
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	corev1 "k8s.io/api/core/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
@@ -310,7 +312,7 @@ func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready boo
 	found := false
 	for _, key := range composedKeys {
 		if r := req.GetObserved().GetResources()[key].GetResource(); r != nil {
-			compose(rsp, key, asObserved(r), ready)
+			compose(rsp, key, asKept(key, r), ready)
 			found = true
 		}
 	}
@@ -327,4 +329,29 @@ func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready boo
 		setStatus(rsp, status, ready)
 	}
 	return found
+}
+
+// asKept returns what is desired of a composed resource that is to stay just as it
+// was observed. One isn't: a Database object that may create, and has met a
+// database that is somebody else's. Were that one to go, provider-sql would create
+// another in its image.
+func asKept(key string, s *structpb.Struct) *structpb.Struct {
+	out := asObserved(s)
+	if key != keyDatabase {
+		return out
+	}
+	db, err := decoded[sqlv1alpha1.Database](s, partSpec, partStatus)
+	if err != nil || !available(db) || db.GetAnnotations()[annotationCreateSucceeded] != "" ||
+		!slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) {
+		return out
+	}
+
+	policies := &structpb.ListValue{}
+	for _, action := range mayOnlyLook {
+		policies.Values = append(policies.Values, structpb.NewStringValue(string(action)))
+	}
+	spec := maps.Clone(out.GetFields()[partSpec].GetStructValue().GetFields())
+	spec["managementPolicies"] = structpb.NewListValue(policies)
+	out.Fields[partSpec] = structpb.NewStructValue(&structpb.Struct{Fields: spec})
+	return out
 }

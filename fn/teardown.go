@@ -174,6 +174,11 @@ func deprovision(t *tenancy) *progress {
 		o = arrived(reasonDeprovisioned, "the tenant is gone. If its object isn't within a minute, delete it again: kubectl delete planaclient %s", t.client.GetName())
 	}
 
+	// Nobody could undo what has been done just now, were its Job to go before
+	// the status says so.
+	for _, key := range provisioningEffects {
+		p.compose(key, t.unrecorded(key), true)
+	}
 	if t.observed.database != nil && !t.mayDrop() {
 		c, _ := database(t)
 		p.compose(keyDatabase, c, true)
@@ -238,7 +243,7 @@ func (t *tenancy) keepAll(p *progress) {
 // kept returns a resource as it was observed.
 func (t *tenancy) kept(key string) composed {
 	if w := t.observed.wire[key]; w != nil {
-		return composed{kept: asObserved(w)}
+		return composed{kept: asKept(key, w)}
 	}
 	return composed{}
 }

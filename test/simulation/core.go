@@ -209,6 +209,7 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		status["conditions"] = clone(any(c))
 	}
 	xr.body["status"] = status
+	w.checkIrrevocable(xr)
 	if lostAt == len(desired)+3 {
 		w.changed(xr)
 		w.lost(t)

@@ -266,6 +266,10 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 			w.violate(invariantBad, "a bad request (%s) to %s took %s away", m.bad, xr.name, r)
 			return
 		}
+		if o.kind == kindDatabase && !w.lives[xr.uid()].created && len(list(o.body, "spec", "managementPolicies")) == 1 {
+			// It has met a stranger's database, and may now only look.
+			continue
+		}
 		if !same(spec, o.body["spec"]) {
 			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, cmp.Diff(spec, o.body["spec"]))
 		}
@@ -296,6 +300,19 @@ func (w *World) leaving(xr *object) bool {
 		return false
 	}
 	return l.began || w.elapsed >= l.askedAt+w.platform.graceSeconds()
+}
+
+// checkIrrevocable is called when a status is written: from the moment in which
+// it says so, a delete can't be cancelled any more.
+func (w *World) checkIrrevocable(xr *object) {
+	l := w.lives[xr.uid()]
+	if l.dropped || !isTrue(xr.body, "status", "deletion", "irrevocable") {
+		return
+	}
+	if !w.leaving(xr) {
+		w.violate(invariantOrder, "%s can't be kept any more, though nobody asked for a delete, or in its grace period", xr.name)
+	}
+	l.began, l.dropped = true, true
 }
 
 // checkRemoval is called before Crossplane deletes what a response leaves out.
@@ -455,7 +472,7 @@ func (w *World) checkWipe(o *object, name string, d *directory) {
 // checkCreation is called before a response makes something new.
 func (w *World) checkCreation(xr *object, key string, o *object) {
 	l := w.lives[xr.uid()]
-	if l.dropped && !slices.Contains(teardownKeys, key) {
+	if l.dropped && !slices.Contains(teardownKeys, key) && !(key == "guard" && l.handled) {
 		w.violate(invariantOrder, "%s of %s comes back while it is being taken away", key, xr.name)
 	}
 	if xr.annotation(annotationAttempt) != "" && !slices.Contains(teardownKeys, key) && !l.handled && key != "guard" && w.leaving(xr) && l.began {

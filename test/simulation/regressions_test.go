@@ -253,6 +253,37 @@ var toldHistories = map[string]told{
 			{Do: "reconcile-refused", Tenant: "acme"},
 		},
 	},
+	"DoneAsTheGraceEnds": {
+		reason: "What is done just as the grace period ends is on record before its Job goes.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "platform", N: 9},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+			{Do: "start", Tenant: "acme", Key: "matrix-room-create"},
+		},
+	},
+	"SomebodyElsesDatabaseIsRenamedAfterAll": {
+		reason: "Whatever is wrong with a tenant, and though it was orphaned: no database is created in a stranger's image.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 18},
+			{Do: "create", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "bad-spec", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "foreign-goes", Tenant: "acme"},
+		},
+	},
 	"Flickers": {
 		reason: "What isn't ready for a moment takes nothing with it.",
 		actions: inService(
