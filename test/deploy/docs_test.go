@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -179,7 +181,11 @@ func TestCommandsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := namesOfKinds(t)
-	for _, c := range commandsOf(t) {
+	all := commandsOf(t)
+	for _, p := range read(t) {
+		all = append(all, p.Inline()...)
+	}
+	for _, c := range all {
 		calls, err := c.Calls()
 		if err != nil {
 			t.Error(err)
@@ -331,6 +337,41 @@ func checkCrossplane(t *testing.T, args []string) []string {
 		}
 	}
 	return problems
+}
+
+// The README's table has each field of a tenant, and no others.
+func TestFields(t *testing.T) {
+	var want []string
+	var collect func(prefix string, typ reflect.Type)
+	collect = func(prefix string, typ reflect.Type) {
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			if below := typ.Field(i).Type; below.Kind() == reflect.Struct {
+				collect(prefix+name+".", below)
+				continue
+			}
+			want = append(want, prefix+name)
+		}
+	}
+	collect("", reflect.TypeFor[v1alpha1.PLANAClientSpec]())
+	slices.Sort(want)
+
+	b, err := os.ReadFile(filepath.Join(projectFolder, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(b), "\n| `spec.` |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var got []string
+	for _, row := range strings.Split(table, "\n")[1:] {
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(strings.Split(row, "|")[1], -1) {
+			got = append(got, name[1])
+		}
+	}
+	slices.Sort(got)
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("README.md: fields of a tenant: -want, +got:\n%s", diff)
+	}
 }
 
 // The threat model says of each Job what it holds.

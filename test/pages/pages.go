@@ -140,6 +140,25 @@ func (b Block) Commands() []Command {
 	return commands
 }
 
+// inline is a command in the middle of a sentence, or in a table.
+var inline = regexp.MustCompile("`((?:kubectl|make|crossplane) [^`\\n]+)`")
+
+// placeholder is what a reader is to replace.
+var placeholder = regexp.MustCompile(`<(\w+)>`)
+
+// Inline returns the commands that the page has in its text. They may be parts of
+// one, and have words in angle brackets for a reader's own.
+func (p Page) Inline() []Command {
+	var commands []Command
+	for i, line := range strings.Split(p.Text, "\n") {
+		for _, m := range inline.FindAllStringSubmatch(line, -1) {
+			run := placeholder.ReplaceAllString(strings.ReplaceAll(m[1], `\|`, "|"), "$1")
+			commands = append(commands, Command{Page: p.Path, Line: i + 1, Run: run + "\n"})
+		}
+	}
+	return commands
+}
+
 // Calls that the command makes of programs: each is a name and its arguments,
 // without their quotes. Variables are left as they are written.
 func (c Command) Calls() ([][]string, error) {

@@ -1,6 +1,7 @@
 package pages_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,6 +43,37 @@ func TestCommands(t *testing.T) {
 		if err != nil || local != (i < 2) {
 			t.Errorf("%q: local %t, %v", c.Run, local, err)
 		}
+	}
+}
+
+func TestInline(t *testing.T) {
+	got := (pages.Page{Path: "a.md", Text: "Say\n`kubectl delete job <job>`, or `x`, | `kubectl get a \\| sort` |\n"}).Inline()
+	want := []pages.Command{
+		{Page: "a.md", Line: 2, Run: "kubectl delete job job\n"},
+		{Page: "a.md", Line: 2, Run: "kubectl get a | sort\n"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+}
+
+// The commands for a cluster are those that install this project, for a start.
+func TestForCluster(t *testing.T) {
+	commands, err := pages.ForCluster("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installs := 0
+	for _, c := range commands {
+		if local, err := c.Local(); local || err != nil {
+			t.Errorf("%s:%d: it needs no cluster, or nobody knows: %v", c.Page, c.Line, err)
+		}
+		if strings.Contains(c.Run, "kubectl apply -k deploy") {
+			installs++
+		}
+	}
+	if installs == 0 {
+		t.Errorf("want the commands of the install pages among %d", len(commands))
 	}
 }
 
