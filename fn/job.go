@@ -81,7 +81,7 @@ func run(t *tenancy, s jobSpec) (composed, outcome) {
 	// would be too soon: composed resources are deleted before a status is
 	// written. A tenant that is being provisioned keeps its Jobs for whoever
 	// looks for what went wrong.
-	case t.remembered(s.key, s.run) && (job == nil || t.wasReady() || t.leaving()):
+	case t.served(s.key, s.run), t.remembered(s.key, s.run) && job == nil:
 		return composed{}, completed
 
 	case t.doneRun(s.key, s.run):
@@ -182,6 +182,11 @@ func (t *tenancy) doneRun(effect, run string) bool {
 func (t *tenancy) remembered(effect, run string) bool {
 	e, ok := t.client.Status.Effects[effect]
 	return ok && e.Run == run
+}
+
+// served tells whether the Job of a run isn't needed any more.
+func (t *tenancy) served(effect, run string) bool {
+	return t.remembered(effect, run) && (t.wasReady() || t.leaving())
 }
 
 // slowStart is how long a pod may take to start before somebody should look.

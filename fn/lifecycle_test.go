@@ -430,6 +430,32 @@ rules:
 	}
 }
 
+// TestSuspendWhileUnready keeps a suspension's Jobs, like all others, until the
+// tenant is Ready, also when a step in front of them is undone.
+func TestSuspendWhileUnready(t *testing.T) {
+	w := finished(t)
+	w.client.in("spec")["suspended"] = true
+	round := func() []string {
+		w.composed["route"]["status"] = map[string]any{}
+		keys := keysOf(w.reconcile())
+		for key := range w.composed {
+			w.settle(key)
+		}
+		return keys
+	}
+	want := []string{"backup", "database", "guard", "route", "suspend-backup", "suspend-drain"}
+	for range 10 {
+		round()
+	}
+	if diff := cmp.Diff(want, round()); diff != "" {
+		t.Fatalf("suspended, and not Ready: -want, +got:\n%s", diff)
+	}
+	w.composed["database"]["status"] = map[string]any{"conditions": conditions("Ready", "True", "Synced", "False")}
+	if diff := cmp.Diff(want, round()); diff != "" {
+		t.Errorf("suspended, not Ready, and the database is out of sync: -want, +got:\n%s", diff)
+	}
+}
+
 // TestSuspendTooEarly waits until there is something to suspend.
 func TestSuspendTooEarly(t *testing.T) {
 	w := preparing(t)

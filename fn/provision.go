@@ -171,7 +171,7 @@ func follow(t *tenancy, p *progress, sequence []step, run string) (*step, outcom
 func (t *tenancy) keepBegun(p *progress, later []step, run string) {
 	for i := range later {
 		key := later[i].key
-		if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.remembered(key, run) {
+		if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.served(key, run) {
 			p.compose(key, t.kept(key), false)
 		}
 	}

@@ -284,6 +284,17 @@ var toldHistories = map[string]told{
 			{Do: "foreign-goes", Tenant: "acme"},
 		},
 	},
+	"SuspendedWhileUnready": {
+		reason: "The Jobs of a suspension stay until the tenant is Ready, like all others, though the database can't be asked for a while.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "suspend", Tenant: "acme"},
+			{Do: "gateway"},
+			{Do: "settle"},
+			{Do: "hand-edit", Tenant: "acme", Key: "database", N: 2},
+		},
+	},
 	"Flickers": {
 		reason: "What isn't ready for a moment takes nothing with it.",
 		actions: inService(
