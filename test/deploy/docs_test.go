@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/cel-go/cel"
 	gocmp "github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -474,10 +475,51 @@ func checkObject(t *testing.T, doc []byte, o map[string]any) error {
 			}
 		}
 		return nil
+	case "Kustomization":
+		checks, _ := spec["healthCheckExprs"].([]any)
+		for _, check := range checks {
+			fields, _ := check.(map[string]any)
+			expression, _ := fields["current"].(string)
+			if err := checkHealth(expression); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	if !scheme.Recognizes(schema.FromAPIVersionAndKind(version, kind)) {
 		return nil
 	}
 	_, _, err := decoder.Decode(doc, nil, nil)
 	return err
+}
+
+// checkHealth evaluates an expression that tells an object's health: one that has
+// just been created isn't healthy, one whose conditions are True is.
+func checkHealth(expression string) error {
+	env, err := cel.NewEnv(cel.OptionalTypes(), cel.Variable("status", cel.DynType))
+	if err != nil {
+		return err
+	}
+	ast, issues := env.Compile(expression)
+	if err := issues.Err(); err != nil {
+		return err
+	}
+	program, err := env.Program(ast)
+	if err != nil {
+		return err
+	}
+	for word, want := range map[string]bool{"": false, "False": false, "True": true} {
+		status := map[string]any{}
+		if word != "" {
+			status["conditions"] = []any{map[string]any{"type": "Healthy", "status": word}, map[string]any{"type": "Ready", "status": word}}
+		}
+		got, _, err := program.Eval(map[string]any{"status": status})
+		if err != nil {
+			return err
+		}
+		if got.Value() != want {
+			return fmt.Errorf("%s is %v of an object whose conditions are %q", expression, got.Value(), word)
+		}
+	}
+	return nil
 }
