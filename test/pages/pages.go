@@ -210,12 +210,9 @@ var needs = []string{
 	"promtool", "sha256sum", "docker", "pre-commit", "read", "export", "rm", "cd", "go",
 }
 
-// long are the targets of make that aren't run for being on a page: they are what
-// runs the pages, or take too long.
-var long = []string{
-	"test", "test-units", "test-manifests", "test-render", "test-effects", "bench-effects", "simulate", "simulate-mutants",
-	"e2e", "e2e-faults", "lint", "generate", "golden", "package", "release",
-}
+// quick are the targets of make that are done within seconds. Among the others
+// are those that run the pages.
+var quick = []string{"render", "build"}
 
 // Local tells whether the command can be run without a cluster and within
 // seconds. An error is of a program that isn't known.
@@ -231,11 +228,16 @@ func (c Command) Local() (bool, error) {
 			local = false
 		case !slices.Contains(runs, call[0]):
 			return false, fmt.Errorf("%s:%d: test/pages doesn't know whether %s needs a cluster: add it to the one list or to the other", c.Page, c.Line, call[0])
-		case call[0] == "make" && slices.ContainsFunc(call, func(word string) bool { return slices.Contains(long, word) }):
+		case call[0] == "make" && slices.ContainsFunc(call[1:], slow):
 			local = false
 		}
 	}
 	return local, nil
+}
+
+// slow tells whether an argument of make is a target that takes its time.
+func slow(word string) bool {
+	return !strings.Contains(word, "=") && !slices.Contains(quick, word)
 }
 
 // ForCluster returns the commands that need a cluster, in the order of the pages.

@@ -9,7 +9,7 @@ import (
 	"github.com/plana-pulse/function-planaclient/test/pages"
 )
 
-const page = "# A page\n\n```console\n$ make one \\\n    XR=two\nthree\n...\nfour\n$ make five\n```\n\n" +
+const page = "# A page\n\n```console\n$ make render \\\n    XR=two\nthree\n...\nfour\n$ make build\n```\n\n" +
 	"1. In a list:\n\n   ```shell\n   kubectl get pods -l 'a=b' |\n     sed s/x/\"$Y\"/\n   ```\n"
 
 func TestCommands(t *testing.T) {
@@ -18,8 +18,8 @@ func TestCommands(t *testing.T) {
 		got = append(got, b.Commands()...)
 	}
 	want := []pages.Command{
-		{Page: "a.md", Line: 4, Run: "make one \\\n    XR=two\n", Shows: "three\n...\nfour\n"},
-		{Page: "a.md", Line: 9, Run: "make five\n"},
+		{Page: "a.md", Line: 4, Run: "make render \\\n    XR=two\n", Shows: "three\n...\nfour\n"},
+		{Page: "a.md", Line: 9, Run: "make build\n"},
 		{Page: "a.md", Line: 15, Run: "kubectl get pods -l 'a=b' |\n  sed s/x/\"$Y\"/\n"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -27,8 +27,8 @@ func TestCommands(t *testing.T) {
 	}
 
 	calls := [][][]string{
-		{{"make", "one", "XR=two"}},
-		{{"make", "five"}},
+		{{"make", "render", "XR=two"}},
+		{{"make", "build"}},
 		{{"kubectl", "get", "pods", "-l", "a=b"}, {"sed", "s/x/$Y/"}},
 	}
 	for i, c := range got {
