@@ -15,10 +15,10 @@ render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQ
 
 # Without cgo the builds of tools, function and tests share one cache, and no C
 # compiler is asked for.
-test test-units test-manifests test-render golden: export CGO_ENABLED := 0
+test test-units test-manifests test-monitoring test-render golden: export CGO_ENABLED := 0
 
 .PHONY: test
-test: test-units test-manifests test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
+test: test-units test-manifests test-monitoring test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
 
 .PHONY: test-units
 test-units: ## Test the function, the effects and the simulation.
@@ -28,6 +28,11 @@ test-units: ## Test the function, the effects and the simulation.
 test-manifests: ## Test what is in deploy/, example/ and docs/, and run the commands on pages that need no cluster.
 	@hack/tool crossplane >/dev/null && hack/tool crossplane-cli >/dev/null
 	@cd test/deploy && go test -count=1 ./...
+
+.PHONY: test-monitoring
+test-monitoring: ## Play histories to the alerts, and hold alerts and dashboard to the metrics that there are.
+	@hack/tool promtool >/dev/null
+	@cd test/monitoring && go test ./...
 
 .PHONY: test-render
 test-render: ## Test tenants that the real engine renders, against goldens, schemas and rules.
@@ -46,6 +51,14 @@ lint: ## Lint the Go code of every module here.
 .PHONY: package
 package: ## Build both packages into _output/ (with VERSION=, GOARCH=, REGISTRY=).
 	@hack/package
+
+.PHONY: release
+release: ## Build what a release consists of into _output/release/ (with VERSION=v1.2.3).
+	@hack/release
+
+.PHONY: release-check
+release-check: ## Build a release in two clones, and fail unless it is the same bytes (with VERSION=v1.2.3).
+	@hack/release --check
 
 .PHONY: generate
 generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference pages from the API types.
