@@ -377,16 +377,23 @@ func TestFields(t *testing.T) {
 
 // The threat model says of each Job what it holds.
 func TestSecurityPage(t *testing.T) {
-	type holding struct{ where, secrets, claims string }
+	type holding struct{ where, secrets, claims, talks string }
+	servers := map[string]string{
+		"PGHOST": "PostgreSQL", "RESTIC_REPOSITORY": "object storage", "MATRIX_HOMESERVER": "Matrix",
+		"ACCOUNT_WEBHOOK_URL": "the portal", "REDIS_ADDRESS": "Redis", "SMOKE_URL": "workers",
+	}
 	holds := map[string]holding{}
 	for _, template := range []bool{true, false} {
 		for job, pod := range podsOf(t, "18", template) {
 			namespace, name, _ := strings.Cut(job, "/")
-			var secrets, claims []string
+			var secrets, claims, talks []string
 			for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
 				for _, e := range c.Env {
 					if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
 						secrets = append(secrets, "`"+e.ValueFrom.SecretKeyRef.Name+"`")
+					}
+					if server := servers[e.Name]; server != "" {
+						talks = append(talks, server)
 					}
 				}
 			}
@@ -396,12 +403,16 @@ func TestSecurityPage(t *testing.T) {
 				}
 			}
 			slices.Sort(secrets)
-			holds[strings.TrimSuffix(strings.TrimSuffix(name, "-23"), "-acme")] = holding{namespace, strings.Join(slices.Compact(secrets), ", "), strings.Join(claims, ", ")}
+			slices.Sort(talks)
+			holds[strings.TrimSuffix(strings.TrimSuffix(name, "-23"), "-acme")] = holding{
+				namespace, strings.Join(slices.Compact(secrets), ", "), strings.Join(claims, ", "), strings.Join(slices.Compact(talks), ", "),
+			}
 		}
 	}
-	want := "| Job | namespace | Secrets | volume |\n|---|---|---|---|\n"
+	want := "| Job | namespace | Secrets | volume | talks to |\n|---|---|---|---|---|\n"
 	for _, job := range slices.Sorted(maps.Keys(holds)) {
-		want += fmt.Sprintf("| `%s` | `%s` | %s | %s |\n", job, holds[job].where, cmp.Or(holds[job].secrets, "none"), cmp.Or(holds[job].claims, "none"))
+		want += fmt.Sprintf("| `%s` | `%s` | %s | %s | %s |\n", job, holds[job].where,
+			cmp.Or(holds[job].secrets, "none"), cmp.Or(holds[job].claims, "none"), cmp.Or(holds[job].talks, "nobody"))
 	}
 	contains(t, filepath.Join(projectFolder, "SECURITY.md"), want)
 }
