@@ -2,6 +2,9 @@
 #
 #   docker build --target function -t function-planaclient .
 #   docker build --target effects  -t function-planaclient-effects .
+#
+# Give --build-arg VERSION=v0.2.0 --build-arg REVISION=$(git rev-parse HEAD) for a
+# release.
 
 ARG GO_VERSION=1.26.8
 
@@ -24,12 +27,26 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates postgresql-client-15 restic \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /function /function
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=function-planaclient-effects \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.source=https://github.com/plana-pulse/function-planaclient \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION}
 USER 65532:65532
 ENTRYPOINT ["/function"]
 
 # Last, so that it is what is built when no target is named.
 FROM gcr.io/distroless/static-debian12:nonroot AS function
 COPY --from=build /function /function
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=function-planaclient \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.source=https://github.com/plana-pulse/function-planaclient \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION}
 EXPOSE 9443 8080
 USER 65532:65532
 ENTRYPOINT ["/function"]
