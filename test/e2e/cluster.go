@@ -78,13 +78,17 @@ type cluster struct {
 // startCluster brings everything up. It is all stopped at the end of the test.
 func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	t.Helper()
-	c := &cluster{workers: map[string]*worker{}}
+	c := &cluster{
+		workers: map[string]*worker{},
+		// As the installation guide advises.
+		coreArgs: []string{"--circuit-breaker-burst=500"},
+	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.root = root
-	c.out = filepath.Join(root, "_output", "e2e")
+	c.out = filepath.Join(root, "_output", "e2e", t.Name())
 	if err := os.RemoveAll(c.out); err != nil {
 		t.Fatalf("cannot clear %s: %v", c.out, err)
 	}
