@@ -211,6 +211,7 @@ func (w *World) createClient(a Action) bool {
 	w.lives[o.uid()] = &life{
 		name: a.Tenant, uid: o.uid(), project: project, askedAt: -1, adopted: a.N/9%2 == 1,
 		done: map[string]bool{}, excused: map[string]bool{},
+		handled: a.N/9%2 == 1 && w.outdated(a.Tenant),
 	}
 	if w.platform.current().skip {
 		w.lives[o.uid()].waived = true
@@ -239,6 +240,13 @@ func protect(w *World, a Action, xr *object) {
 	}
 }
 
+// outdated tells whether provider-sql hasn't seen yet that a database is gone. A
+// tenant that adopts it is one that has lost its database.
+func (w *World) outdated(tenant string) bool {
+	o := w.objects[ref{kindDatabase, nsSystem, tenant}]
+	return o != nil && conditionTrue(o.body, "Ready") && w.databases[databaseOf(tenant)] == nil
+}
+
 func raiseVersion(_ Action, spec map[string]any) {
 	if i := slices.Index(versions, fmt.Sprint(spec["odooVersion"])); i >= 0 && i < len(versions)-1 {
 		spec["odooVersion"] = versions[i+1]
@@ -248,10 +256,7 @@ func raiseVersion(_ Action, spec map[string]any) {
 func adopt(w *World, _ Action, xr *object) {
 	l := w.lives[xr.uid()]
 	l.adopted = true
-	if o := w.find(xr.name, "database"); o != nil && conditionTrue(o.body, "Ready") && w.databases[databaseOf(xr.name)] == nil {
-		// What was there a moment ago isn't, and now it is the tenant's that is lost.
-		l.handled = true
-	}
+	l.handled = l.handled || w.outdated(xr.name)
 	w.update(xr, func(body map[string]any) { put(body, true, "spec", "database", "adopt") })
 }
 
