@@ -202,7 +202,7 @@ func text(parts []syntax.WordPart) string {
 
 // runs are the programs that need nothing but a clone of this project, Go, make
 // and git.
-var runs = []string{"make", "sed", "cat", "diff", "mkdir", "git", "grep", "cp", "tr", "printf"}
+var runs = []string{"make", "sed", "cat", "diff", "mkdir", "git", "grep", "cp", "tr", "printf", "_output/function"}
 
 // needs are the programs that need more: a cluster, its servers or a desktop.
 var needs = []string{
