@@ -26,8 +26,7 @@ func (c *cluster) installPackages(t testing.TB) {
 	c.run(t, cli, "xpkg", "push", "--package-files="+filepath.Join(c.root, "_output", "function-planaclient.xpkg"), c.registry+"/plana-pulse/function-planaclient:v0.1.0")
 	c.run(t, cli, "xpkg", "push", "--package-files="+filepath.Join(c.root, "_output", "configuration-planaclient.xpkg"), c.registry+"/plana-pulse/configuration-planaclient:v0.1.0")
 
-	// One after the other: while the Function isn't installed, the Configuration
-	// that depends on it would have Crossplane install another one.
+	// In the order of the installation guide.
 	c.kubectl(t, "apply", "-f", filepath.Join(c.root, "deploy", "runtime-config.yaml"))
 	c.apply(t, strings.ReplaceAll(`
 apiVersion: pkg.crossplane.io/v1
