@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -162,7 +163,7 @@ func TestFleet(t *testing.T) {
 	f.Gone = time.Since(began)
 	t.Logf("all are gone after %s", f.Gone.Round(time.Second))
 
-	b, err := json.MarshalIndent(f, "", "  ")
+	b, err := json.MarshalIndent(f, "", "  ") //nolint:musttag // It is read back into fields of the same names.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +248,7 @@ func (c *cluster) calls(t testing.TB) int {
 		if p.spec.GetLabels()["pkg.crossplane.io/function"] != "function-planaclient" {
 			continue
 		}
-		rsp, err := http.Get(fmt.Sprintf("http://%s:%d/metrics", p.ip, p.portOf(8080)))
+		rsp, err := http.Get("http://" + net.JoinHostPort(p.ip, strconv.Itoa(p.portOf(8080))) + "/metrics")
 		if err != nil {
 			t.Fatalf("cannot read the function's metrics: %v", err)
 		}
