@@ -139,7 +139,8 @@ func (t *tenancy) ownsDatabase() bool {
 	case db.GetUID() != "" && string(db.GetUID()) == t.client.Status.DatabaseUID:
 		return true
 	default:
-		return t.client.Spec.Database.Adopt && available(db)
+		// What isn't synced may have gone: nobody tells Ready of that.
+		return t.client.Spec.Database.Adopt && available(db) && synced(db)
 	}
 }
 

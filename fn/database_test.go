@@ -549,6 +549,8 @@ func TestDatabaseUID(t *testing.T) {
 		t.Fatalf("a database that isn't proven to be ours is recorded: %v", uid)
 	}
 
+	// Told to only look, provider-sql has looked.
+	w.settle("database")
 	w.client.in("spec", "database")["adopt"] = true
 	w.reconcile()
 	uid := w.composed["database"].at("metadata", "uid")
