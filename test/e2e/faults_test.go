@@ -5,9 +5,11 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,21 +138,27 @@ func (s *striker) strike(t *testing.T, f fault, times int) {
 			arriving = append(arriving, &tenant{cluster: s.cluster, name: name, project: s.project, tier: "starter", version: "18"})
 		}
 
-		strike := time.Now().Add(max(coming, going))
-		var begun sync.WaitGroup
-		in := func(span time.Duration, x *tenant, what string, begin func()) {
-			into := time.Duration(s.random.Int64N(int64(span)))
-			t.Logf("%s: %s into its %s", x, into.Round(time.Millisecond), what)
-			begun.Go(func() {
-				time.Sleep(time.Until(strike.Add(-into)))
-				begin()
-			})
-		}
+		// How far each of them is on its way when it is struck.
+		into := map[*tenant]time.Duration{}
 		for _, x := range arriving {
-			in(coming, x, "coming", func() { x.insist("apply", "-f", "-") })
+			into[x] = time.Duration(s.random.Int64N(int64(coming)))
+			t.Logf("%s is struck %s into its coming", x, into[x].Round(time.Millisecond))
 		}
 		for _, x := range leaving {
-			in(going, x, "going", func() { _, _ = x.delete() })
+			into[x] = time.Duration(s.random.Int64N(int64(going)))
+			t.Logf("%s is struck %s into its going", x, into[x].Round(time.Millisecond))
+		}
+		strike := time.Now().Add(slices.Max(slices.Collect(maps.Values(into))))
+		var begun sync.WaitGroup
+		for x, span := range into {
+			begun.Go(func() {
+				time.Sleep(time.Until(strike.Add(-span)))
+				if slices.Contains(leaving, x) {
+					_, _ = x.delete()
+				} else {
+					x.insist("apply", "-f", "-")
+				}
+			})
 		}
 		time.Sleep(time.Until(strike))
 		f.strike(t)
