@@ -96,7 +96,7 @@ func (p Page) Blocks() []Block {
 		switch {
 		case fence && open == nil:
 			// In a list, all of a block is indented.
-			indent = line[:strings.Index(line, "`")]
+			indent, _, _ = strings.Cut(line, "`")
 			open = &Block{Page: p.Path, Line: i + 2, Language: strings.Trim(line, " `")}
 		case fence:
 			blocks = append(blocks, *open)
