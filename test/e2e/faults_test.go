@@ -31,9 +31,14 @@ type fault struct {
 func (c *cluster) kills() []fault {
 	pods := func(match func(*corev1.Pod) bool) func(testing.TB) {
 		return func(t testing.TB) {
-			if c.node.kill(match) == 0 {
-				t.Log("there was nothing to kill")
+			// An effect runs for a moment only, and the next one may have to be waited for.
+			for range 50 {
+				if c.node.kill(match) > 0 {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
 			}
+			t.Log("there was nothing to kill")
 		}
 	}
 	restart := func(p *process) func(testing.TB) {
