@@ -90,7 +90,7 @@ func anchors(p pages.Page) []string {
 			code = !code
 		}
 		if title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && line[0] == '#' && !code {
-			title = regexp.MustCompile("[^\\pL\\pN _-]").ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), "")
+			title = regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), "")
 			found = append(found, strings.ReplaceAll(title, " ", "-"))
 		}
 	}
@@ -224,8 +224,7 @@ func checkMake(makefile string, args []string) []string {
 // checkKubectl has kubectl itself parse a command line.
 func checkKubectl(t *testing.T, c pages.Command, names map[string]bool, args []string) []string {
 	t.Helper()
-	streams, _, _, _ := genericiooptions.NewTestIOStreams()
-	root := kubectl.NewKubectlCommand(kubectl.KubectlOptions{IOStreams: streams})
+	root := kubectl.NewKubectlCommand(kubectl.KubectlOptions{IOStreams: genericiooptions.NewTestIOStreamsDiscard()})
 	command, rest, err := root.Find(args)
 	if err != nil {
 		return []string{err.Error()}
