@@ -108,8 +108,13 @@ func testFaults(t *testing.T, c *cluster, times int) {
 		t.Run(f.name, func(t *testing.T) { s.strike(t, f, 2) })
 	}
 	t.Run("upgrade", func(t *testing.T) {
-		next := c.buildNext(t, "v0.2.0")
-		s.strike(t, fault{"upgrade", func(t testing.TB) { c.upgrade(t, next, "v0.2.0") }}, lanes)
+		c.pushNext(t, "v0.2.0")
+		// Forth while tenants come, and back while they go.
+		version := "v0.1.0"
+		s.strike(t, fault{"upgrade", func(t testing.TB) {
+			version = map[string]string{"v0.1.0": "v0.2.0", "v0.2.0": "v0.1.0"}[version]
+			c.upgrade(t, version)
+		}}, lanes)
 	})
 }
 
@@ -246,11 +251,10 @@ func (x *tenant) leftAllInOrder(t testing.TB) {
 	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("DROP DATABASE %q WITH (FORCE)", as))
 }
 
-// upgrade the function to a package of another version, as its users do.
-func (c *cluster) upgrade(t testing.TB, file, version string) {
+// upgrade the function to its package of another version, as its users do.
+func (c *cluster) upgrade(t testing.TB, version string) {
 	t.Helper()
 	name := c.registry + "/plana-pulse/function-planaclient:" + version
-	c.run(t, c.tool(t, "crossplane-cli"), "xpkg", "push", "--package-files="+file, name)
 	c.kubectl(t, "patch", "function.pkg.crossplane.io", "function-planaclient", "--type=merge", "-p", fmt.Sprintf(`{"spec":{"package":%q}}`, name))
 	eventually(t, 3*time.Minute, "function "+version+" is in service, alone", func() error {
 		var pods corev1.PodList
@@ -274,9 +278,9 @@ func (c *cluster) upgrade(t testing.TB, file, version string) {
 	})
 }
 
-// buildNext builds the function's package as another version, and returns the
-// file that holds it. Those in _output stay the ones that are installed.
-func (c *cluster) buildNext(t testing.TB, version string) string {
+// pushNext builds the function's package as another version, and pushes it. The
+// packages in _output stay those that are installed.
+func (c *cluster) pushNext(t testing.TB, version string) {
 	t.Helper()
 	output := filepath.Join(c.root, "_output")
 	names := []string{"function-planaclient.xpkg", "configuration-planaclient.xpkg"}
@@ -289,5 +293,5 @@ func (c *cluster) buildNext(t testing.TB, version string) string {
 	for _, name := range names {
 		c.run(t, "mv", filepath.Join(c.dir, name), output)
 	}
-	return next
+	c.run(t, c.tool(t, "crossplane-cli"), "xpkg", "push", "--package-files="+next, c.registry+"/plana-pulse/function-planaclient:"+version)
 }

@@ -64,7 +64,13 @@ func testHostile(t *testing.T, c *cluster) {
 		x.mended(t, "the CronJob changed", "-n", namespaceBackup, "patch", "cronjob", "backup-"+x.name, "--type=merge", "-p", `{"spec":{"suspend":true,"schedule":"0 0 1 1 *"}}`)
 		x.mended(t, "the database closed", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`)
 		x.mended(t, "the database given away", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"owner":"plana"}}}`)
-		x.mended(t, "the proof taken off the Database", "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-succeeded-")
+
+		// Without it provider-sql takes the database for half created, and does no
+		// more. It stays the tenant's, and served, and the condition says what to do.
+		c.kubectl(t, "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-succeeded-")
+		x.condition(t, time.Minute, "DatabaseReady", "False", "ProviderFails", "remove the crossplane.io/external-create-pending annotation")
+		x.served(t)
+		x.mended(t, "the proof taken off the Database", "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-pending-")
 	})
 
 	t.Run("the Database object deleted", func(t *testing.T) {
