@@ -179,7 +179,7 @@ func TestLogKeepsQuiet(t *testing.T) {
 		*lines = append(*lines, *more...)
 		for _, name := range []string{"ownerName", "ownerEmail"} {
 			value, _ := w.client.in("spec")[name].(string)
-			if _, changed := object(r.Client).in("spec")[name]; changed && strings.TrimSpace(value) != "" && strings.Contains(strings.Join(*more, "\n"), value) {
+			if _, changed := r.Client.in("spec")[name]; changed && strings.TrimSpace(value) != "" && strings.Contains(strings.Join(*more, "\n"), value) {
 				t.Errorf("%s: the log quotes spec.%s: %q", r.Name, name, *more)
 			}
 		}
