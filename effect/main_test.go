@@ -79,8 +79,8 @@ type Kills struct {
 	Before func(t *testing.T, attempt int)
 
 	// Retries that the second run may need, each after an exit code that asks for
-	// one: a Job retries as well. For servers that take a moment to get over a
-	// request that was cut off.
+	// one, and after as long as a Job waits. For servers that take a moment to get
+	// over a request that was cut off.
 	Retries int
 
 	// Killed looks at what the killed process left, if anything is promised of
@@ -91,6 +91,10 @@ type Kills struct {
 	// one right state.
 	After func(t *testing.T, attempt int)
 }
+
+// jobBackoff is how long a Job waits before its first retry. Each wait is twice
+// the one before.
+const jobBackoff = 10 * time.Second
 
 // survive kills the effect 50 times, each at a random moment of its life, and
 // runs it again. The first attempts aren't killed: they tell how long that life
@@ -136,6 +140,7 @@ func (k Kills) survive(t *testing.T) {
 		}
 		for retry := 0; retry < k.Retries && code == ExitFailed; retry++ {
 			t.Logf("attempt %d (seed %d): %s runs once more:\n%s", attempt, seed, k.Effect, log)
+			time.Sleep(jobBackoff << retry)
 			code, log = runChild(t, k.Effect, k.Environ(attempt))
 		}
 		if code != ExitDone {

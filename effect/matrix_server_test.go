@@ -215,7 +215,8 @@ func TestMatrixRoomRetireAtOnce(t *testing.T) {
 }
 
 // dendriteRetries are as many as a Job has by default. Once in a while Dendrite
-// answers a request that follows a cut off one with 500, after ten seconds.
+// loses its hold of a room when a request is cut off, and answers the next ones
+// with 500, each after ten seconds, until its queue delivers the event once more.
 const dendriteRetries = 4
 
 func TestMatrixRoomCreateKilled(t *testing.T) {

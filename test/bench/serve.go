@@ -113,8 +113,11 @@ func startServer(ctx context.Context, certs *certificates, cmd *exec.Cmd) (*serv
 func servesAt(logs io.Reader) (string, error) {
 	lines := bufio.NewScanner(logs)
 	for lines.Scan() {
-		line := struct{ Msg, Address string }{}
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "Serving" { //nolint:musttag // Keys are matched in any case.
+		line := struct {
+			Msg     string `json:"msg"`
+			Address string `json:"address"`
+		}{}
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "Serving" {
 			go io.Copy(io.Discard, logs) //nolint:errcheck // Nobody reads it.
 			return line.Address, nil
 		}

@@ -440,7 +440,10 @@ func ofFunction(t *testing.T) string {
 
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
-		var line struct{ Msg, Address string }
+		var line struct {
+			Msg     string `json:"msg"`
+			Address string `json:"address"`
+		}
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || !strings.HasPrefix(line.Msg, "Serving metrics") {
 			continue
 		}
@@ -519,7 +522,7 @@ func (e exposed) known(name string, matchers []*labels.Matcher) error {
 		return fmt.Errorf("nothing exposes %s", name)
 	}
 	for _, m := range matchers {
-		if m.Name != labels.MetricName && !of[m.Name] {
+		if m.Name != model.MetricNameLabel && !of[m.Name] {
 			return fmt.Errorf("%s has no label %s", name, m.Name)
 		}
 	}

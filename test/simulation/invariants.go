@@ -266,8 +266,10 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 			w.violate(invariantBad, "a bad request (%s) to %s took %s away", m.bad, xr.name, r)
 			return
 		}
-		if o.kind == kindDatabase && !w.lives[xr.uid()].created && len(list(o.body, "spec", "managementPolicies")) == 1 {
-			// It has met a stranger's database, and may now only look.
+		if o.kind == kindDatabase && len(list(o.body, "spec", "managementPolicies")) == 1 &&
+			(!w.lives[xr.uid()].created || o.annotation(annotationSucceeded) == "") {
+			// It has met a database that nobody can prove to be the tenant's, and may
+			// now only look.
 			continue
 		}
 		if !same(spec, o.body["spec"]) {
