@@ -558,6 +558,35 @@ func TestFilestoreWipe(t *testing.T) {
 	}
 }
 
+// TestFilestoreWipeOfAnother has a tenant of the same name leave its files behind.
+func TestFilestoreWipeOfAnother(t *testing.T) {
+	root := t.TempDir()
+	fill(t, root, 10)
+	empty := tree(t, root)
+	another := cloneConfig(root)
+	another.UID = "99999999-9999-4999-8999-999999999999"
+	if err := FilestoreClone(t.Context(), another); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, root)
+
+	wipe := FilestoreWipeConfig{Tenant: acme, Filestore: Filestore{Root: root}}
+	if err := FilestoreWipe(t.Context(), wipe); err != nil {
+		t.Errorf("another tenant's files are no reason to stop a teardown: %v", err)
+	}
+	if diff := cmp.Diff(before, tree(t, root)); diff != "" {
+		t.Errorf("another tenant's files: -before, +after:\n%s", diff)
+	}
+
+	wipe.Adopted = true
+	if err := FilestoreWipe(t.Context(), wipe); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(empty, tree(t, root)); diff != "" {
+		t.Errorf("files that were adopted: -before, +after:\n%s", diff)
+	}
+}
+
 func TestFilestoreWipeTwiceAtOnce(t *testing.T) {
 	for range 20 {
 		root := t.TempDir()

@@ -14,6 +14,8 @@ import (
 type FilestoreWipeConfig struct {
 	Tenant
 	Filestore
+
+	Adopted bool `env:"TENANT_ADOPTED" envDefault:"false" doc:"The tenant was told to adopt what was there: its files may bear another tenant's mark."`
 }
 
 // Validate returns all that is wrong.
@@ -25,7 +27,8 @@ func (c FilestoreWipeConfig) Validate() error {
 const progressInterval = 5 * time.Second
 
 // FilestoreWipe removes the tenant's directory from the filestore, and nothing
-// else. That there is none is success.
+// else. That there is none is success, and so is that it bears the mark of
+// another tenant, who may have been let go with all that it had: then it stays.
 func FilestoreWipe(ctx context.Context, c FilestoreWipeConfig) error {
 	root, err := c.open()
 	if err != nil {
@@ -43,6 +46,13 @@ func FilestoreWipe(ctx context.Context, c FilestoreWipeConfig) error {
 	}
 	defer dir.Close() //nolint:errcheck // What it held is gone.
 
+	if owner, err := c.owner(root); err != nil {
+		return err
+	} else if owner != "" {
+		slog.WarnContext(ctx, "The directory bears another tenant's mark, so it stays", "directory", c.Database, "owner", owner)
+		return nil
+	}
+
 	w := &wiper{dir: dir, said: time.Now()}
 	if err := w.empty(ctx, "."); err != nil {
 		return fmt.Errorf("cannot wipe the filestore of %q: %w", c.Database, err)
@@ -52,6 +62,26 @@ func FilestoreWipe(ctx context.Context, c FilestoreWipeConfig) error {
 	}
 	slog.InfoContext(ctx, "The filestore is wiped", "directory", c.Database, "files", w.removed)
 	return nil
+}
+
+// owner of the directory, if its mark names another tenant than this one.
+func (c FilestoreWipeConfig) owner(root *os.Root) (string, error) {
+	if c.Adopted {
+		return "", nil
+	}
+	for _, name := range []string{cloneComplete, cloneBegun} {
+		m, err := readCloneMark(root, c.Database, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if m.Tenant != c.Name || m.UID != c.UID {
+			return m.Tenant + "/" + m.UID, nil
+		}
+	}
+	return "", nil
 }
 
 // A wiper empties a directory file by file, where the standard library would do

@@ -2,6 +2,7 @@ package fn
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -412,7 +413,9 @@ func filestoreWipe(t *tenancy) jobSpec {
 		deadline:  t.platform.Effects.Deadline.Duration,
 		run:       t.teardownRun(),
 		pod: func() corev1.PodSpec {
-			return t.pod(t.container(effectFilestoreWipe, filestoreEnv()), t.withFilestore())
+			// Not whether it did adopt something: the database is gone by now.
+			adopted := plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.client.Spec.Database.Adopt))
+			return t.pod(t.container(effectFilestoreWipe, append(filestoreEnv(), adopted)), t.withFilestore())
 		},
 	}
 }

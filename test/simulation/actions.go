@@ -228,6 +228,7 @@ func (w *World) annotate(xr *object, name, value string) {
 
 // cancel a delete: take the annotation off.
 func cancel(w *World, _ Action, xr *object) {
+	w.lives[xr.uid()].letGo = false
 	w.update(xr, func(body map[string]any) { drop(body, "metadata", "annotations", annotationAttempt) })
 }
 

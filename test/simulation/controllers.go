@@ -110,6 +110,7 @@ func (w *World) deleteClient(name, policy string, dryRun bool) bool {
 		if xr.annotation(annotationAttempt) != policy {
 			w.update(xr, func(body map[string]any) { put(body, policy, "metadata", "annotations", annotationAttempt) })
 			l := w.lives[xr.uid()]
+			l.letGo = l.letGo || policy == policyOrphan
 			if l.askedAt < 0 {
 				l.askedAt = w.elapsed
 			}

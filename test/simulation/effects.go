@@ -212,6 +212,10 @@ func (w *World) effect(o *object) error {
 	case "filestore-wipe":
 		path := o.namespace + "/" + name
 		if d := w.files[path]; d != nil {
+			if d.uid != "" && d.uid != uid && env["TENANT_ADOPTED"] != "true" {
+				// It bears another tenant's mark.
+				return nil
+			}
 			w.checkWipe(o, name, d)
 			delete(w.files, path)
 		}

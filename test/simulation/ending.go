@@ -215,7 +215,7 @@ func (w *World) foreignFiles(l *life) bool {
 
 // checkGone looks at what a tenant that isn't there any more has left behind.
 func (w *World) checkGone(l *life) {
-	if l.handled || l.orphaned || l.slipped {
+	if l.handled || l.orphaned || l.letGo || l.slipped {
 		return
 	}
 	name := databaseOf(l.name)

@@ -97,6 +97,10 @@ type life struct {
 	// orphaned tells whether the tenant was deleted with --cascade=orphan.
 	orphaned bool
 
+	// letGo tells whether --cascade=orphan was ever asked for: somebody who asks for
+	// another policy a moment later may be too late.
+	letGo bool
+
 	// slipped tells that the composite resource was deleted while its guard was
 	// not there.
 	slipped bool

@@ -157,6 +157,38 @@ var toldHistories = map[string]told{
 			{Do: "create", Tenant: "acme", N: 34},
 		},
 	},
+	"OrphanThenForeground": {
+		reason: "Who has let go of a tenant may be too late to want it taken away.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Foreground"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "pass", N: 400},
+		},
+	},
+	"FilesOfOneLetGo": {
+		reason: "Files that an earlier tenant of the name was let go with are no later one's to wipe.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme", N: 35},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+		},
+	},
 	"AnotherVersionInACollision": {
 		reason: "The version that is asked for while a stranger's database is in the way is the one of the database that comes after it.",
 		actions: []Action{
