@@ -148,7 +148,7 @@ On a real control plane (API server, etcd, Crossplane, provider-sql, PostgreSQL;
 [test/e2e](../test/e2e)), in which the Jobs' programs end at once: what is measured is what it
 costs to say what should exist, and to have it so.
 
-| tenants | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | core | API server | in etcd, each |
+| tenants | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | core | API server | in etcd, each, with revisions not compacted yet |
 |---|---|---|---|---|---|---|---|---|
 {{- range .Fleets}}
 | {{.Tenants}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib .Memory.Function}} | {{mib .Memory.Core}} | {{mib .Memory.APIServer}} | {{kib .EtcdEach}} |
