@@ -211,7 +211,7 @@ func readCloneMark(root *os.Root, database, name string) (cloneMark, error) {
 		return m, err
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
-		return m, Hopeless(fmt.Errorf("cannot read %s/%s, which says whose the directory is: %w", database, name, err))
+		return m, Hopeless(fmt.Errorf("cannot read %s/%s, which says whose the directory is: %w. If nobody else needs the directory, remove that file", database, name, err))
 	}
 	return m, nil
 }

@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caarlos0/env/v11"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/plana-pulse/function-planaclient/effect"
 )
@@ -120,5 +123,33 @@ func TestContractOfAdoption(t *testing.T) {
 		if got := kubelet(jobsOf(t, w)["tenant-prepare"].Spec.Template.Spec.Containers[0])["TENANT_ADOPTED"]; got != want {
 			t.Errorf("TENANT_ADOPTED of a tenant with adopt %t: want %s, got %q", adopt, want, got)
 		}
+
+		// What was adopted may bear another tenant's mark, and goes all the same.
+		w = newTenant(t, "pro", "18", true)
+		w.client.in("spec", "database")["adopt"] = adopt
+		w.finish()
+		w.client.in("metadata", "annotations")[deleted] = "Background"
+		if got := kubelet(teardownJob(t, w, "filestore-wipe").Spec.Template.Spec.Containers[0])["TENANT_ADOPTED"]; got != want {
+			t.Errorf("TENANT_ADOPTED of filestore-wipe, with adopt %t: want %s, got %q", adopt, want, got)
+		}
 	}
+}
+
+// teardownJob goes on with a teardown until there is a Job.
+func teardownJob(t *testing.T, w *world, key string) *batchv1.Job {
+	t.Helper()
+	for range 40 {
+		w.reconcile()
+		if o := w.composed[key]; o != nil {
+			job := &batchv1.Job{}
+			decode(t, &fnv1.Resource{Resource: w.structOf(o)}, job)
+			return job
+		}
+		for key := range w.composed {
+			w.settle(key)
+		}
+		w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	}
+	t.Fatalf("the teardown never comes to %s", key)
+	return nil
 }

@@ -39,14 +39,7 @@ func finished(tb testing.TB) *world {
 
 // TestPrepareJob shows one Job in full.
 func TestPrepareJob(t *testing.T) {
-	w := newWorld(t, acme())
-	w.others = []object{template("pro-template-18")}
-	for _, key := range []string{"", "guard", "database", "database"} {
-		if key != "" {
-			w.settle(key)
-		}
-		w.reconcile()
-	}
+	w := withDatabase(t)
 	w.settle("filestore-clone")
 
 	want := &fnv1.Resource{Ready: fnv1.Ready_READY_FALSE, Resource: document(t, `

@@ -259,14 +259,7 @@ func TestKeptDatabaseOnlyLooks(t *testing.T) {
 // TestWithdrawnOnRecord has what is done just as the grace period ends on record
 // before its Job goes: nobody would know what there is to be undone.
 func TestWithdrawnOnRecord(t *testing.T) {
-	w := newWorld(t, acme())
-	w.others = []object{template("pro-template-18")}
-	for _, key := range []string{"", "guard", "database", "database"} {
-		if key != "" {
-			w.settle(key)
-		}
-		w.reconcile()
-	}
+	w := withDatabase(t)
 	w.client.in("metadata", "annotations")[deleted] = "Background"
 	w.reconcile()
 	w.clock.SetTime(w.clock.Now().Add(time.Hour))

@@ -262,6 +262,20 @@ func (w *world) apply(key string, desired object) {
 	w.composed[key] = o
 }
 
+// withDatabase returns a world in which acme's database is there and proven to be
+// its own, and what comes next is begun.
+func withDatabase(tb testing.TB) *world {
+	tb.Helper()
+	w := newWorld(tb, acme())
+	w.others = []object{template("pro-template-18")}
+	w.reconcile()
+	for _, key := range []string{"guard", "database", "database"} {
+		w.settle(key)
+		w.reconcile()
+	}
+	return w
+}
+
 // settle makes a composed resource as ready as it gets: its controller has seen
 // its latest form and done what it asks for.
 func (w *world) settle(key string) {

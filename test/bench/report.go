@@ -10,13 +10,15 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/plana-pulse/function-planaclient/test/fleet"
 )
 
 // writeReport turns what was measured into docs/performance.md and its plots.
 func writeReport(root, out string) error {
 	var r struct {
 		result
-		Fleets []fleet
+		Fleets []fleet.Fleet
 	}
 	if err := readJSON(filepath.Join(out, "calls.json"), &r.result); err != nil {
 		return fmt.Errorf("run make bench first: %w", err)
@@ -26,7 +28,7 @@ func writeReport(root, out string) error {
 		return err
 	}
 	for _, file := range fleets {
-		var f fleet
+		var f fleet.Fleet
 		if err := readJSON(file, &f); err != nil {
 			return err
 		}

@@ -36,3 +36,32 @@ func TestConfigurationDoesNotBringTheFunction(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultComposition keeps tenants that name no Composition from having one
+// at random, once an installation has added its own.
+func TestDefaultComposition(t *testing.T) {
+	var xrd struct {
+		Spec struct {
+			DefaultCompositionRef struct {
+				Name string `json:"name"`
+			} `json:"defaultCompositionRef"`
+		} `json:"spec"`
+	}
+	var composition struct {
+		Metadata struct {
+			Name string `json:"name"`
+		} `json:"metadata"`
+	}
+	for file, into := range map[string]any{"definition.yaml": &xrd, "composition.yaml": &composition} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "apis", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(b, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := xrd.Spec.DefaultCompositionRef.Name, composition.Metadata.Name; got != want || got == "" {
+		t.Errorf("the XRD's default Composition: want the packaged %q, got %q", want, got)
+	}
+}

@@ -27,36 +27,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/plana-pulse/function-planaclient/test/fleet"
 )
 
 // syncInterval is how often Crossplane looks at everything, so short here that it
 // does while the tenants are at rest.
 const syncInterval = 2 * time.Minute
-
-// A fleet is what a number of tenants cost, as test/bench reads it.
-type fleet struct {
-	Tenants  int
-	Ready    time.Duration
-	Curve    []point
-	Calls    int
-	Requests map[string]int
-	Memory   struct{ Function, Core, APIServer int64 }
-	Etcd     int64
-	Objects  int
-	Rest     struct {
-		Lasted time.Duration
-		Looks  float64
-		Calls  int
-		Writes int
-	}
-	Gone time.Duration
-}
-
-// A point of a curve: how many tenants were Ready by when.
-type point struct {
-	At    time.Duration
-	Ready int
-}
 
 // TestFleet measures what TENANTS tenants cost that are applied at once, then
 // left alone for REST, then deleted. Their Jobs' programs end at once.
@@ -75,7 +52,7 @@ func TestFleet(t *testing.T) {
 		c.coreArgs = []string{"--sync-interval=" + syncInterval.String(), "--circuit-breaker-burst=500"}
 	})
 	jobs := c.countJobs(t)
-	f := &fleet{Tenants: n}
+	f := &fleet.Fleet{Tenants: n}
 	tenants := make([]*tenant, n)
 	for i := range tenants {
 		tenants[i] = &tenant{cluster: c, name: fmt.Sprintf("t%05d", i), project: i + 1, tier: "pro", version: "18"}
@@ -94,7 +71,7 @@ func TestFleet(t *testing.T) {
 
 	for {
 		ready := c.readyTenants(t)
-		f.Curve = append(f.Curve, point{At: time.Since(began), Ready: ready})
+		f.Curve = append(f.Curve, fleet.Point{At: time.Since(began), Ready: ready})
 		if ready == n {
 			break
 		}
@@ -163,7 +140,7 @@ func TestFleet(t *testing.T) {
 	f.Gone = time.Since(began)
 	t.Logf("all are gone after %s", f.Gone.Round(time.Second))
 
-	b, err := json.MarshalIndent(f, "", "  ") //nolint:musttag // It is read back into fields of the same names.
+	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
