@@ -80,6 +80,9 @@ func (hs *homeserver) findOrCreate(ctx context.Context, c MatrixRoomCreateConfig
 		}
 	}
 
+	// Matrix has no key by which a room would be made once only. If this is cut
+	// off between the room and its alias, the next run makes another, and nobody
+	// was ever in the one that is left.
 	var created *mautrix.RespCreateRoom
 	failed := hs.do(ctx, func(ctx context.Context) (err error) {
 		created, err = hs.client.CreateRoom(ctx, &mautrix.ReqCreateRoom{

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
@@ -71,6 +74,34 @@ func testHostile(t *testing.T, c *cluster) {
 		x.condition(t, time.Minute, "DatabaseReady", "False", "ProviderFails", "remove the crossplane.io/external-create-pending annotation")
 		x.served(t)
 		x.mended(t, "the proof taken off the Database", "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-pending-")
+	})
+
+	t.Run("its Jobs", func(t *testing.T) {
+		x := &tenant{cluster: c, name: "wernham", project: 56, tier: "starter", version: "18"}
+		c.lines.portal.cut()
+		defer c.lines.portal.mend(t)
+		x.apply(t)
+		const which = "planapulse.com/tenant=wernham,app.kubernetes.io/component=account-webhook"
+		first := x.job(t, which, nil)
+		at := []string{"-n", first.GetNamespace(), "job", first.GetName()}
+		patch := func(kind, change string) (string, error) {
+			return c.tryKubectl("", append([]string{"patch", "--type=" + kind, "-p", change}, at...)...)
+		}
+		if out, err := patch("json", `[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"miner"}]`); err == nil {
+			t.Errorf("another image: want it refused, got %s", out)
+		}
+
+		c.kubectl(t, append([]string{"delete"}, at...)...)
+		x.job(t, which, first)
+
+		// So it goes the moment it is done, which may be before anybody has seen
+		// that. Then it is done again, and nobody is told again.
+		if out, err := patch("merge", `{"spec":{"ttlSecondsAfterFinished":0}}`); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		c.lines.portal.mend(t)
+		x.ready(t, 2*patience)
+		x.inService(t)
 	})
 
 	t.Run("the Database object deleted", func(t *testing.T) {
@@ -143,6 +174,22 @@ subjects: [{kind: User, name: alice}]
 			}
 		}
 	})
+}
+
+// job that labels select, once there is another one than the supplied.
+func (x *tenant) job(t *testing.T, labels string, than *batchv1.Job) *batchv1.Job {
+	t.Helper()
+	var jobs batchv1.JobList
+	x.eventually(t, patience, "Job "+labels, func(*v1alpha1.PLANAClient) error {
+		if err := x.cluster.object(&jobs, "jobs", "-A", "-l", labels); err != nil {
+			return err
+		}
+		if len(jobs.Items) != 1 || than != nil && jobs.Items[0].GetUID() == than.GetUID() {
+			return fmt.Errorf("there are %d", len(jobs.Items))
+		}
+		return nil
+	})
+	return &jobs.Items[0]
 }
 
 // databases are provider-sql's objects.
