@@ -15,7 +15,17 @@ import (
 )
 
 func sortFleets(all []fleet.Fleet) {
-	slices.SortFunc(all, func(a, b fleet.Fleet) int { return cmp.Compare(a.Tenants, b.Tenants) })
+	slices.SortFunc(all, func(a, b fleet.Fleet) int {
+		return cmp.Or(cmp.Compare(a.Tenants, b.Tenants), cmp.Compare(label(a), label(b)))
+	})
+}
+
+// label of a fleet in tables and plots.
+func label(f fleet.Fleet) string {
+	if f.Cached {
+		return strconv.Itoa(f.Tenants) + ", response cache on"
+	}
+	return strconv.Itoa(f.Tenants)
 }
 
 // plotFleets draws how many tenants were Ready by when.
@@ -33,7 +43,7 @@ func plotFleets(dir string, fleets []fleet.Fleet) error {
 		for i, at := range f.Curve {
 			xy[i].X, xy[i].Y = at.At.Seconds(), float64(at.Ready)/float64(f.Tenants)
 		}
-		lines = append(lines, strconv.Itoa(f.Tenants), xy)
+		lines = append(lines, label(f), xy)
 	}
 	if err := plotutil.AddLines(p, lines...); err != nil {
 		return err

@@ -48,6 +48,7 @@ func writeReport(root, out string) error {
 	}
 
 	page, err := template.New("performance").Funcs(template.FuncMap{
+		"label": label,
 		"us":    func(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond)) },
 		"ms":    func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) },
 		"s":     func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) },
@@ -153,7 +154,7 @@ costs to say what should exist, and to have it so.
 | tenants | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | core | API server | in etcd, each, with revisions not compacted yet |
 |---|---|---|---|---|---|---|---|---|
 {{- range .Fleets}}
-| {{.Tenants}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib .Memory.Function}} | {{mib .Memory.Core}} | {{mib .Memory.APIServer}} | {{kib .EtcdEach}} |
+| {{label .}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib .Memory.Function}} | {{mib .Memory.Core}} | {{mib .Memory.APIServer}} | {{kib .EtcdEach}} |
 {{- end}}
 
 Then left alone, with Crossplane looking at everything every --sync-interval as it does (set so
@@ -162,7 +163,7 @@ short here that it does in the time that was measured):
 | tenants | watched for | of which looks at everything | function calls, for a tenant and a look | writes | objects, each |
 |---|---|---|---|---|---|
 {{- range .Fleets}}
-| {{.Tenants}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{.Rest.Writes}} | {{x .ObjectsEach}} |
+| {{label .}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{.Rest.Writes}} | {{x .ObjectsEach}} |
 {{- end}}
 
 ![Tenants Ready over time](performance/burst.svg)

@@ -36,7 +36,8 @@ import (
 const syncInterval = 2 * time.Minute
 
 // TestFleet measures what TENANTS tenants cost that are applied at once, then
-// left alone for REST, then deleted. Their Jobs' programs end at once.
+// left alone for REST, then deleted. Their Jobs' programs end at once. With CACHE,
+// Crossplane keeps the function's answers for as long as they hold.
 func TestFleet(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("TENANTS"))
 	if err != nil {
@@ -47,12 +48,16 @@ func TestFleet(t *testing.T) {
 		t.Fatalf("REST: %v", err)
 	}
 
+	cached := os.Getenv("CACHE") != ""
 	c := startCluster(t, func(c *cluster) {
 		c.effects = "/bin/true"
-		c.coreArgs = []string{"--sync-interval=" + syncInterval.String(), "--circuit-breaker-burst=500"}
+		c.coreArgs = append(c.coreArgs, "--sync-interval="+syncInterval.String())
+		if cached {
+			c.coreArgs = append(c.coreArgs, "--enable-function-response-cache")
+		}
 	})
 	jobs := c.countJobs(t)
-	f := &fleet.Fleet{Tenants: n}
+	f := &fleet.Fleet{Tenants: n, Cached: cached}
 	tenants := make([]*tenant, n)
 	for i := range tenants {
 		tenants[i] = &tenant{cluster: c, name: fmt.Sprintf("t%05d", i), project: i + 1, tier: "pro", version: "18"}
@@ -146,7 +151,11 @@ func TestFleet(t *testing.T) {
 	}
 	dir := filepath.Join(c.root, "_output", "bench")
 	mkdir(t, dir)
-	write(t, filepath.Join(dir, fmt.Sprintf("fleet-%d.json", n)), string(b))
+	name := fmt.Sprintf("fleet-%d.json", n)
+	if cached {
+		name = fmt.Sprintf("fleet-%d-cached.json", n)
+	}
+	write(t, filepath.Join(dir, name), string(b))
 }
 
 // ofTenants are the kinds that tenants are and consist of.

@@ -8,6 +8,9 @@ import "time"
 type Fleet struct {
 	Tenants int `json:"tenants"`
 
+	// Cached tells whether Crossplane kept the function's answers.
+	Cached bool `json:"cached,omitempty"`
+
 	// Ready is the time from applying the first to having all of them Ready, and
 	// Curve how many were by when.
 	Ready time.Duration `json:"ready"`
