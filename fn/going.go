@@ -74,9 +74,9 @@ func (t *tenancy) vacated(s jobSpec) outcome {
 		if job.GetDeletionTimestamp() != nil {
 			return settling(reasonCreating, "Job %s/%s of an earlier run is being taken away", s.namespace, job.GetName())
 		}
-		if owner := metav1.GetControllerOf(&job); owner == nil || owner.UID != t.client.GetUID() {
-			return settling(reasonCreating, "Job %s/%s is there and isn't this tenant's: an earlier one of the name may have left it behind. "+
-				"Delete it: kubectl -n %s delete job %s", s.namespace, job.GetName(), s.namespace, job.GetName())
+		if !metav1.IsControlledBy(&job, t.client) {
+			return troubleJobInTheWay.outcome(map[string]string{"namespace": s.namespace, "job": job.GetName()},
+				"Job %s/%s is there and isn't this tenant's", s.namespace, job.GetName())
 		}
 	}
 	if !t.observed.left.jobsKnown {

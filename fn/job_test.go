@@ -120,6 +120,23 @@ func TestEffect(t *testing.T) {
 			"kubectl -n "+namespace+" logs job/"+job, "kubectl -n "+namespace+" delete job "+job)
 	}
 
+	// inTheWay is acme, that comes upon the Job of an earlier tenant of its name.
+	inTheWay := func(t *testing.T, meta object) *world {
+		t.Helper()
+		w := preparing(t)
+		left := w.composed["tenant-prepare"]
+		maps.Copy(left.in("metadata"), meta)
+		w.others = append(w.others, left)
+		delete(w.composed, "tenant-prepare")
+		return w
+	}
+	// ownedBy is who controls a Job.
+	ownedBy := func(uid string) object {
+		return object{"ownerReferences": []any{map[string]any{
+			"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme", "uid": uid, "controller": true,
+		}}}
+	}
+
 	// withoutRoom is a tenant that has everything but its support room.
 	withoutRoom := func(t *testing.T) *world {
 		t.Helper()
@@ -222,6 +239,52 @@ func TestEffect(t *testing.T) {
 			want: want{
 				composed: true, ready: fnv1.Ready_READY_FALSE, xr: fnv1.Ready_READY_FALSE,
 			},
+			says: isFalse("Prepared", "Creating", "Job plana-odoo-18/tenant-prepare-acme-23 is being created"),
+		},
+		"LeftBehind": {
+			reason: "A Job that an earlier tenant has left behind is a person's to delete, who is told.",
+			key:    "tenant-prepare",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				return inTheWay(t, nil)
+			},
+			want: want{
+				xr:       fnv1.Ready_READY_FALSE,
+				warnings: 1,
+			},
+			says: isFalse("Prepared", "JobInTheWay", "Job plana-odoo-18/tenant-prepare-acme-23 is there and isn't this tenant's",
+				"kubectl -n plana-odoo-18 delete job tenant-prepare-acme-23"),
+		},
+		"LeftBehindStill": {
+			reason: "Who owns it makes no difference, if it isn't this very tenant. The warning comes once.",
+			key:    "tenant-prepare",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := inTheWay(t, ownedBy("5d1f6c1e-0000-4000-8000-000000000000"))
+				w.reconcile()
+				return w
+			},
+			want: want{xr: fnv1.Ready_READY_FALSE},
+			says: isFalse("Prepared", "JobInTheWay"),
+		},
+		"LeftBehindAndDeleted": {
+			reason: "What is being deleted goes by itself.",
+			key:    "tenant-prepare",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				return inTheWay(t, object{"deletionTimestamp": "2026-11-02T08:01:00Z"})
+			},
+			want: want{xr: fnv1.Ready_READY_FALSE},
+			says: isFalse("Prepared", "Creating", "Job plana-odoo-18/tenant-prepare-acme-23 of an earlier run is being taken away"),
+		},
+		"OnceItsOwn": {
+			reason: "The tenant's own Job, which it has let go of, is in nobody's way.",
+			key:    "tenant-prepare",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				return inTheWay(t, ownedBy("5d1f6c1e-0000-4000-8000-000000000001"))
+			},
+			want: want{composed: true, ready: fnv1.Ready_READY_FALSE, xr: fnv1.Ready_READY_FALSE},
 			says: isFalse("Prepared", "Creating", "Job plana-odoo-18/tenant-prepare-acme-23 is being created"),
 		},
 		"Complete": {

@@ -31,7 +31,7 @@ type Remedy struct {
 // Commands that more than one trouble calls for.
 const (
 	readJobLogs = "kubectl -n {namespace} logs job/{job} --all-containers"
-	rerunJob    = "kubectl -n {namespace} delete job {job}"
+	deleteJob   = "kubectl -n {namespace} delete job {job}"
 	adopt       = `kubectl patch planaclient {name} --type merge -p '{"spec":{"database":{"adopt":true}}}'`
 	describeDB  = "kubectl -n {home} describe databases.postgresql.sql.m.crossplane.io "
 )
@@ -117,7 +117,14 @@ var (
 		Means:  "A Job that does one step has failed for good.",
 		Remedies: []Remedy{
 			{"Read why", readJobLogs},
-			{"Then have it run again", rerunJob},
+			{"Then have it run again", deleteJob},
+		},
+	}
+	troubleJobInTheWay = Trouble{
+		Reason: "JobInTheWay",
+		Means:  "A Job of the name that one of the tenant's is to have is there, and isn't this tenant's. Most often an earlier tenant of the name has left it behind, deleted with --cascade=orphan.",
+		Remedies: []Remedy{
+			{"Delete it, and the tenant goes on by itself", deleteJob},
 		},
 	}
 	troubleMatrixFailed = Trouble{
@@ -125,7 +132,7 @@ var (
 		Means:  "The support room couldn't be made or retired. The tenant goes on without it.",
 		Remedies: []Remedy{
 			{"Read why", readJobLogs},
-			{"Then have it run again", rerunJob},
+			{"Then have it run again", deleteJob},
 		},
 	}
 	troublePortalFailed = Trouble{
@@ -133,7 +140,7 @@ var (
 		Means:  "The account portal didn't take the news of the tenant.",
 		Remedies: []Remedy{
 			{"Check that {url} answers, and read why", readJobLogs},
-			{"Then have it run again", rerunJob},
+			{"Then have it run again", deleteJob},
 		},
 	}
 	troubleFinalBackupFailed = Trouble{
@@ -141,7 +148,7 @@ var (
 		Means:  "The last backup of a tenant that is to go has failed. Nothing more is taken away until it succeeds.",
 		Remedies: []Remedy{
 			{"Read why", readJobLogs},
-			{"Then have it run again", rerunJob},
+			{"Then have it run again", deleteJob},
 			{"To let the data go without a backup", "kubectl annotate planaclient {name} " + annotationSkipFinalBackup + "={name}"},
 		},
 	}
@@ -183,7 +190,7 @@ func Troubles() []Trouble {
 		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady,
 		troubleProviderDown, troubleProviderFails,
 		troubleNotAllowed, troubleNotAccepted,
-		troubleJobFailed, troublePodNotStarting, troubleQuota,
+		troubleJobFailed, troubleJobInTheWay, troublePodNotStarting, troubleQuota,
 		troubleMatrixFailed, troublePortalFailed,
 		troubleLastBackupFailed, troubleBackupsFail, troubleFinalBackupFailed,
 	}

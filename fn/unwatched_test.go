@@ -27,6 +27,16 @@ func TestCallAgain(t *testing.T) {
 			responsive: "False",
 			atLeast:    time.Second, atMost: 2 * time.Second,
 		},
+		"SomebodysTurn": {
+			reason: "What a person has to do may take days, and nothing comes of asking all the time.",
+			world: func(tb testing.TB) *world {
+				w := preparing(tb)
+				w.others = append(w.others, w.composed["tenant-prepare"])
+				delete(w.composed, "tenant-prepare")
+				return w
+			},
+			atLeast: time.Minute, atMost: time.Minute,
+		},
 		"Settled": {
 			reason:     "A steady tenant costs next to nothing.",
 			world:      inService,
