@@ -228,6 +228,10 @@ func (t *tenancy) databaseOutcome() outcome {
 	case db.GetDeletionTimestamp() != nil:
 		return troubleDatabaseLost.outcome(at, "Database %s/%s is being deleted by somebody else, and database %s with it", db.GetNamespace(), db.GetName(), t.database)
 
+	// Somebody deleted the object under a tenant that was in service.
+	case available(db) && !t.ownsDatabase() && t.done(effectTenantPrepare):
+		return troubleDatabaseLost.outcome(at, "there is a database %s, and nothing proves that it is still the one that was in service: its Database object is a new one", t.database)
+
 	case available(db) && !t.ownsDatabase():
 		return troubleNameCollision.outcome(at, "database %s existed before this tenant did", t.database)
 

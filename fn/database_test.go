@@ -105,6 +105,8 @@ func TestDatabase(t *testing.T) {
 		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
 	lost := isFalse("DatabaseReady", "DatabaseLost", "acme.planapulse.app",
 		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
+	found := isFalse("DatabaseReady", "DatabaseLost", "acme.planapulse.app", "nothing proves that it is still the one that was in service",
+		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
 
 	cases := map[string]struct {
 		reason string
@@ -474,7 +476,7 @@ func TestDatabase(t *testing.T) {
 			},
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate, ownedByOdoo),
-				condition: collision,
+				condition: found,
 			},
 		},
 		"LostAndAdopted": {

@@ -50,7 +50,7 @@ var (
 	}
 	troubleDatabaseLost = Trouble{
 		Reason: "DatabaseLost",
-		Means:  "The database was in service and can't be found. Nothing is created in its place: that would hide the loss.",
+		Means:  "The database was in service and can't be found, or can't be told from another one of its name. Nothing is created in its place: that would hide the loss.",
 		Remedies: []Remedy{
 			{"Unless it is still on the server, restore it from its backup: see docs/how-to/restore-a-tenant.md", ""},
 			{"Then take it back", adopt},

@@ -108,7 +108,7 @@ func testHostile(t *testing.T, c *cluster) {
 		x := &tenant{cluster: c, name: "vandelay", project: 53, tier: "starter", version: "18"}
 		c.postgres.Exec(t, servers.PostgresOdoo, x.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
 		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
-		x.condition(t, patience, "DatabaseReady", "False", "DatabaseLost")
+		x.condition(t, patience, "DatabaseReady", "False", "DatabaseLost", "its Database object is a new one")
 		if got := c.owner(t, x.database()); got != "odoo" {
 			t.Errorf("the database must still be there and Odoo's, its owner is %q", got)
 		}
