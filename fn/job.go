@@ -213,6 +213,12 @@ func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) outcome {
 		return x.outcome(at, "Job %s/%s failed: %s (%s)", job.GetNamespace(), job.GetName(), strings.TrimSuffix(c.Message, "."), c.Reason)
 	}
 
+	if jobCondition(job, batchv1.JobSuspended) != nil {
+		o := troubleJobSuspended.outcome(at, "Job %s/%s is suspended", job.GetNamespace(), job.GetName())
+		o.state = working
+		return o
+	}
+
 	if job.Status.Failed > 0 {
 		return settling(reasonRetrying, "Job %s/%s runs again: %d of %d attempts have failed. Read why: kubectl -n %s logs job/%s --all-containers",
 			job.GetNamespace(), job.GetName(), job.Status.Failed, *t.platform.Effects.Retries+1, job.GetNamespace(), job.GetName())

@@ -687,6 +687,16 @@ func TestTroubles(t *testing.T) {
 			},
 			says: isFalse("Prepared", "PodNotStarting", "provider-sql-postgres-creds", "kubectl -n plana-odoo-18"),
 		},
+		"JobSuspended": {
+			reason: "Who suspends a Job is told how to resume it.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := preparing(t)
+				w.composed["tenant-prepare"]["status"] = map[string]any{"conditions": conditions("Suspended", "True")}
+				return w
+			},
+			says: isFalse("Prepared", "JobSuspended", `kubectl -n plana-odoo-18 patch job tenant-prepare-acme-23 --type merge -p '{"spec":{"suspend":false}}'`),
+		},
 		"PodStarting": {
 			reason: "A pod may take a while.",
 			world: func(t *testing.T) *world {

@@ -161,6 +161,13 @@ var (
 				"yq 'del(.metadata.namespace, .metadata.resourceVersion, .metadata.uid)' | kubectl -n {namespace} apply -f -"},
 		},
 	}
+	troubleJobSuspended = Trouble{
+		Reason: "JobSuspended",
+		Means:  "A person, or a controller that queues Jobs, has suspended a Job.",
+		Remedies: []Remedy{
+			{"Resume it, unless it is resumed by what suspended it", `kubectl -n {namespace} patch job {job} --type merge -p '{"spec":{"suspend":false}}'`},
+		},
+	}
 	troubleQuota = Trouble{
 		Reason: "QuotaExceeded",
 		Means:  "The namespace's quota has no room for a Job's pod. It goes on by itself as soon as there is.",
@@ -190,7 +197,7 @@ func Troubles() []Trouble {
 		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady,
 		troubleProviderDown, troubleProviderFails,
 		troubleNotAllowed, troubleNotAccepted,
-		troubleJobFailed, troubleJobInTheWay, troublePodNotStarting, troubleQuota,
+		troubleJobFailed, troubleJobInTheWay, troublePodNotStarting, troubleJobSuspended, troubleQuota,
 		troubleMatrixFailed, troublePortalFailed,
 		troubleLastBackupFailed, troubleBackupsFail, troubleFinalBackupFailed,
 	}

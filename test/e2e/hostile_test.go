@@ -94,6 +94,12 @@ func testHostile(t *testing.T, c *cluster) {
 		c.kubectl(t, append([]string{"delete"}, at...)...)
 		x.job(t, which, first)
 
+		if out, err := patch("merge", `{"spec":{"suspend":true}}`); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		x.condition(t, time.Minute, "AccountNotified", "False", "JobSuspended")
+		x.follow(t, "AccountNotified", "Resume it, unless it is resumed by what suspended it")
+
 		// So it goes the moment it is done, which may be before anybody has seen
 		// that. Then it is done again, and nobody is told again.
 		if out, err := patch("merge", `{"spec":{"ttlSecondsAfterFinished":0}}`); err != nil {
