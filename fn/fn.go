@@ -8,6 +8,7 @@ package fn
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/crossplane/function-sdk-go/logging"
@@ -29,13 +30,13 @@ type Function struct {
 
 	// platform is the one that was read last. All tenants of a Composition share
 	// one, and to read and validate it is most of what a small request costs.
-	platform atomic.Pointer[readPlatform]
+	platform atomic.Pointer[platformRead]
 
 	metrics *metrics
 }
 
-// A readPlatform is what a pipeline step's input reads as.
-type readPlatform struct {
+// A platformRead is what a pipeline step's input reads as.
+type platformRead struct {
 	input    *structpb.Struct
 	platform *v1beta1.Platform
 	err      error
@@ -56,17 +57,10 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	}
 	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", nameOf(req))
 
-	platform, err := f.readPlatform(req.GetInput())
-	if err != nil {
-		news := refuse(req, rsp, reasonInvalidPlatform, err)
-		f.noteRefusal(log, reasonInvalidPlatform, err, news)
-		return rsp, nil
-	}
-
-	t, err := read(req, platform, f.clock.Now())
-	if err != nil {
-		news := refuse(req, rsp, reasonFor(err), err)
-		f.noteRefusal(log, reasonFor(err), err, news)
+	t, refused := f.read(req)
+	if refused != nil {
+		news := refuse(req, rsp, refused)
+		f.noteRefusal(log, refused, news)
 		return rsp, nil
 	}
 
@@ -81,13 +75,33 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	return rsp, nil
 }
 
+// read a request, unless it has to be refused.
+func (f *Function) read(req *fnv1.RunFunctionRequest) (*tenancy, *refusal) {
+	platform, err := f.readPlatform(req.GetInput())
+	if err != nil {
+		return nil, &refusal{reasonInvalidPlatform, err}
+	}
+	client, err := readClient(req.GetObserved().GetComposite().GetResource())
+	if err != nil {
+		return nil, &refusal{reasonInvalidSpec, err}
+	}
+	if err := validate(client, platform).ToAggregate(); err != nil {
+		return nil, &refusal{reasonInvalidSpec, fmt.Errorf("cannot use the PLANAClient: %w", err)}
+	}
+	obs, err := observe(req)
+	if err != nil {
+		return nil, &refusal{reasonInvalidObserved, err}
+	}
+	return newTenancy(client, platform, obs, f.clock.Now()), nil
+}
+
 // readPlatform reads a Platform, unless it is the one that was read last. Nobody
 // may change what it returns.
 func (f *Function) readPlatform(input *structpb.Struct) (*v1beta1.Platform, error) {
 	last := f.platform.Load()
 	if last == nil || !proto.Equal(last.input, input) {
 		p, err := v1beta1.Parse(input)
-		last = &readPlatform{input: input, platform: p, err: err}
+		last = &platformRead{input: input, platform: p, err: err}
 		f.platform.Store(last)
 	}
 	return last.platform, last.err

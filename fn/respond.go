@@ -284,24 +284,31 @@ func (t *tenancy) accept(rsp *fnv1.RunFunctionResponse) {
 	}
 }
 
-// refuse a request that asks for what can't be had. A tenant that has something
-// keeps all of it, just as it is; one that has nothing gets nothing. It tells
-// whether this is the first time that it says so.
-func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, reason string, err error) (news bool) {
+// A refusal of a request from which nothing may be concluded.
+type refusal struct {
+	// reason of condition Accepted.
+	reason string
+	err    error
+}
+
+// refuse a request. A tenant that has something keeps all of it, just as it is;
+// one that has nothing gets nothing. It tells whether this is the first time that
+// it says so.
+func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refusal) (news bool) {
 	before := &v1alpha1.PLANAClient{}
 	// What can't be read has no conditions to compare with.
 	_ = decode(req.GetObserved().GetComposite().GetResource(), before, partStatus)
-	response.ConditionFalse(rsp, conditionAccepted, reason).WithMessage(err.Error())
+	response.ConditionFalse(rsp, conditionAccepted, r.reason).WithMessage(r.err.Error())
 
 	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
 	if !kept {
 		// Of a tenant that has nothing, Crossplane records no condition either.
-		response.Fatal(rsp, err)
+		response.Fatal(rsp, r.err)
 		return true
 	}
-	news = before.Status.GetCondition(conditionAccepted).Message != err.Error()
+	news = before.Status.GetCondition(conditionAccepted).Message != r.err.Error()
 	if news {
-		response.Warning(rsp, err).WithReason(reason)
+		response.Warning(rsp, r.err).WithReason(r.reason)
 	}
 	return news
 }

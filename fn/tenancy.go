@@ -69,34 +69,8 @@ func (t *tenancy) callAgain(after time.Duration) {
 	}
 }
 
-// An invalidSpecError is a PLANAClient that asks for what can't be had.
-type invalidSpecError struct{ error }
-
-func (e *invalidSpecError) Unwrap() error { return e.error }
-
-// reasonFor an error of read.
-func reasonFor(err error) string {
-	if invalid := (*invalidSpecError)(nil); errors.As(err, &invalid) {
-		return reasonInvalidSpec
-	}
-	return reasonInvalidObserved
-}
-
-// read a request. An error means that nothing may be concluded from it.
-func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Time) (*tenancy, error) {
-	client, err := readClient(req.GetObserved().GetComposite().GetResource())
-	if err != nil {
-		return nil, &invalidSpecError{err}
-	}
-	if err := validate(client, platform).ToAggregate(); err != nil {
-		return nil, &invalidSpecError{fmt.Errorf("cannot use the PLANAClient: %w", err)}
-	}
-
-	obs, err := observe(req)
-	if err != nil {
-		return nil, err
-	}
-
+// newTenancy of a tenant that may be as it is asked for.
+func newTenancy(client *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) *tenancy {
 	t := &tenancy{
 		client:      client,
 		platform:    platform,
@@ -127,7 +101,7 @@ func read(req *fnv1.RunFunctionRequest, platform *v1beta1.Platform, now time.Tim
 	t.version = platform.Version(t.odooVersion)
 	t.ledger = t.makeLedger()
 	t.template = t.chooseTemplate()
-	return t, nil
+	return t
 }
 
 // wasReady tells whether the tenant was Ready when it was last reconciled.

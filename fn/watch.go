@@ -90,14 +90,14 @@ func (f *Function) Collect(into chan<- prometheus.Metric) {
 
 // noteRefusal counts and logs that nothing was done. What has been said before is
 // worth a look only to those who debug.
-func (f *Function) noteRefusal(log logging.Logger, reason string, err error, news bool) {
+func (f *Function) noteRefusal(log logging.Logger, r *refusal, news bool) {
 	f.metrics.responses.WithLabelValues(outcomeRefused).Inc()
-	values := []any{"reason", reason}
-	if fields := refusedFields(err); len(fields) > 0 {
+	values := []any{"reason", r.reason}
+	if fields := refusedFields(r.err); len(fields) > 0 {
 		// The error quotes what was written there: names and addresses of people.
 		values = append(values, "fields", fields)
 	} else {
-		values = append(values, "error", err)
+		values = append(values, "error", r.err)
 	}
 	if news {
 		log.Info("Refused", values...)
