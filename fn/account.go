@@ -23,3 +23,16 @@ func (t *tenancy) accountEnv(event string) []corev1.EnvVar {
 		plainEnv("ACCOUNT_EVENT", event),
 	}
 }
+
+// deprovisionWebhook tells the account portal that the tenant is gone.
+func deprovisionWebhook(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectDeprovisionWebhook,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.deprovisioned")))
+		},
+	}
+}

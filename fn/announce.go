@@ -28,3 +28,14 @@ func (t *tenancy) eventEnv() []corev1.EnvVar {
 		plainEnv("EVENT_SOURCE", e.Source),
 	}
 }
+
+// clientDeprovisioned puts the event into the stream.
+func clientDeprovisioned(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectClientDeprovisioned,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectClientDeprovisioned, t.eventEnv())) },
+	}
+}

@@ -112,3 +112,66 @@ func (t *tenancy) backupSchedule() string {
 	at := start.Add(offset)
 	return fmt.Sprintf("%d %d * * *", at.Minute(), at.Hour())
 }
+
+// unbacked returns for how long a tenant had gone without a successful backup
+// when the latest one began: zero if that one succeeded, or still runs.
+func unbacked(c *batchv1.CronJob) time.Duration {
+	began, succeeded := c.Status.LastScheduleTime, c.Status.LastSuccessfulTime
+	if began == nil || len(c.Status.Active) > 0 {
+		return 0
+	}
+	if succeeded == nil {
+		succeeded = &c.CreationTimestamp
+	}
+	return max(0, began.Sub(succeeded.Time))
+}
+
+// backupsPaused tells whether there is nothing new to back up every night.
+func (t *tenancy) backupsPaused() bool {
+	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
+}
+
+// suspendBackup backs the tenant up as it was left.
+func suspendBackup(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectSuspendBackup,
+		namespace: t.platform.Backup.Namespace,
+		deadline:  t.platform.Backup.Deadline.Duration,
+		run:       t.suspensionRun(),
+		pod:       func() corev1.PodSpec { return t.backupPod("backup") },
+	}
+}
+
+// finalBackup makes the last backup, and reads it back.
+func finalBackup(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectFinalBackup,
+		namespace: t.platform.Backup.Namespace,
+		deadline:  t.platform.Backup.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       func() corev1.PodSpec { return t.backupPod(effectFinalBackup) },
+	}
+}
+
+// annotationSkipFinalBackup lets one tenant's data go without a last backup. Its
+// value must be the tenant's name, so that nobody sets it on a fleet.
+const annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
+
+// needsFinalBackup tells whether there is a customer's data to back up. A clone
+// that was never prepared is a copy of the template.
+func needsFinalBackup(t *tenancy) bool {
+	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt
+	return inService && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
+}
+
+// backupWaivedBy says who let the tenant's data go without a last backup.
+func (t *tenancy) backupWaivedBy() string {
+	switch {
+	case t.client.GetAnnotations()[annotationSkipFinalBackup] == t.client.GetName():
+		return "annotation " + annotationSkipFinalBackup
+	case t.platform.Deletion.FinalBackup == v1beta1.FinalBackupSkip:
+		return "Platform, deletion.finalBackup"
+	default:
+		return ""
+	}
+}

@@ -106,73 +106,9 @@ func (t *tenancy) databaseHindered() outcome {
 	}
 }
 
-// nothingToLookAt tells whether provider-sql was told to only look at a database
-// that isn't proven to be this tenant's, knows that, and sees none.
-func (t *tenancy) nothingToLookAt() bool {
-	db := t.observed.database
-	c := db.Status.GetCondition(xpv1.TypeSynced)
-	return onlyLooks(db) && !t.ownsDatabase() && !t.done(effectTenantPrepare) && heard(db) &&
-		c.Status == corev1.ConditionFalse && strings.Contains(c.Message, notThere)
-}
-
-// notThere is what the library that providers are made with says of something
-// that it may only look at, and that doesn't exist. Of that it says nothing else.
-const notThere = "external resource does not exist"
-
 // onlyLooks tells whether an object lets provider-sql look, and no more.
 func onlyLooks(db *sqlv1alpha1.Database) bool {
 	return slices.Equal(db.Spec.ManagementPolicies, mayOnlyLook)
-}
-
-// ownsDatabase tells whether the observed database is proven to be this
-// tenant's: because provider-sql created it for this very object, or because a
-// person said that it is to be adopted. Only then may anything write to it.
-func (t *tenancy) ownsDatabase() bool {
-	db := t.observed.database
-	switch {
-	case db == nil:
-		return false
-	case t.createdDatabase():
-		return true
-	// Proven before. An annotation that somebody takes off doesn't turn a
-	// customer's database into a stranger's.
-	case db.GetUID() != "" && string(db.GetUID()) == t.client.Status.DatabaseUID:
-		return true
-	default:
-		// What isn't synced may have gone: nobody tells Ready of that.
-		return t.client.Spec.Database.Adopt && available(db) && synced(db)
-	}
-}
-
-// adopted tells whether the database was there before the tenant, with whatever
-// it holds: a customer's modules and files, not a template's.
-func (t *tenancy) adopted() bool {
-	db := t.observed.database
-	return t.client.Spec.Database.Adopt && available(db) && !t.createdDatabase()
-}
-
-// clockSkew is how far the clocks of two API servers may be apart.
-const clockSkew = 5 * time.Second
-
-// createdDatabase tells whether provider-sql created the database for this
-// tenant. An object that is older than the tenant was left behind by another one
-// of its name, with --cascade=orphan: what was created for that one isn't ours.
-func (t *tenancy) createdDatabase() bool {
-	db := t.observed.database
-	return db != nil && db.GetAnnotations()[annotationCreateSucceeded] != "" && !t.inherited(db)
-}
-
-// inherited tells whether a Database object is older than the tenant.
-func (t *tenancy) inherited(db *sqlv1alpha1.Database) bool {
-	since := db.GetCreationTimestamp()
-	return !since.IsZero() && since.Add(clockSkew).Before(t.client.GetCreationTimestamp().Time)
-}
-
-// lostDatabase tells whether the tenant once had a database, prepared and
-// published, that can't be found. To create another in its place would give a
-// customer an empty workspace, and hide that the real one is gone.
-func (t *tenancy) lostDatabase() bool {
-	return t.done(effectTenantPrepare) && !t.ownsDatabase() && !available(t.observed.database)
 }
 
 // databasePolicies returns what provider-sql may do to the database.
@@ -187,18 +123,6 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 	default:
 		return mayCreate
 	}
-}
-
-// databaseTaken tells whether the name of the tenant's database is, or may be,
-// somebody else's. An object that has ever met another's database bears its
-// marks, so it is never again one to create by.
-func (t *tenancy) databaseTaken() bool {
-	if db := t.observed.database; db != nil {
-		return available(db) || onlyLooks(db) || t.inherited(db)
-	}
-	// Whoever left it behind, the object that is there will be composed upon.
-	there, _ := t.databaseObject()
-	return there != nil
 }
 
 // slowProvider is how long provider-sql may take to look at a new object.

@@ -1,9 +1,21 @@
-// Package fn turns a PLANAClient into the objects that make it a tenant. It is
-// pure: a response depends on the request alone.
+// Package fn turns a PLANAClient into the objects that make it a tenant. It does
+// no I/O: what it answers comes of the request and the time alone.
 //
-// A request takes one way. It is read into a tenancy (the tenant, the platform,
-// and what was observed, all typed), the plan's steps are taken in order, and
-// what they say becomes the response.
+// A request takes one way:
+//
+//   - It is read into a tenancy: the tenant, the platform, and what was observed,
+//     all typed. See tenancy.go, tenant.go for the rules of a tenant, observed.go,
+//     and wire.go and convert.go for the form in which objects come and go.
+//   - The steps of a plan are taken in order. What a step is, is in step.go. The
+//     plans are tables: plan.go, suspend.go and teardown.go. They are walked in
+//     provision.go.
+//   - What the steps say becomes the response: respond.go. What is wrong and wants
+//     a person is in trouble.go. A bad request changes nothing: keep.go.
+//   - What was done is counted and logged: watch.go.
+//
+// All other files are steps, each with its reverse where it has one, and what
+// steps are made of: job.go and pod.go, quota.go for whether there is room, going.go
+// for what isn't gone yet, proof.go for whose a database is.
 package fn
 
 import (

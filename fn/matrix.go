@@ -27,3 +27,14 @@ func (t *tenancy) matrixEnv() []corev1.EnvVar {
 		plainEnv("MATRIX_ROOM", t.supportRoom()),
 	}
 }
+
+// matrixRoomRetire marks the support room inactive.
+func matrixRoomRetire(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectMatrixRoomRetire,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       t.teardownRun(),
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectMatrixRoomRetire, t.matrixEnv())) },
+	}
+}

@@ -2,37 +2,6 @@ package fn
 
 import "slices"
 
-// A step is one row of a plan.
-type step struct {
-	// name of the step, by which others wait for it.
-	name string
-
-	// does says what the step is for, to people.
-	does string
-
-	// condition of the PLANAClient that tells how the step stands.
-	condition string
-
-	// key of the composed resource. A Job's is the name of what it does. Empty
-	// for a step that changes another step's resource.
-	key string
-
-	// after names the steps without which this one may not begin. In a sequence
-	// it is always the one before.
-	after []string
-
-	// optional steps may fail without stopping anything else.
-	optional bool
-
-	// applies tells whether this tenant needs the step, and otherwise says why
-	// it doesn't. Nil: every tenant does.
-	applies   func(*tenancy) bool
-	otherwise string
-
-	// take the step: say what should exist, and how it stands.
-	take func(*tenancy) (composed, outcome)
-}
-
 // The plan: how a tenant comes to be, in order. A step begins once those that it
 // comes after are done. From then on what it composes stays, whatever becomes
 // of them: nothing that exists is dropped because something else flickered.
@@ -135,12 +104,12 @@ const (
 	effectSuspendBackup = "suspend-backup"
 	effectSuspendDrain  = "suspend-drain"
 
-	effectFinalBackup        = "final-backup"
-	effectConnectionsDrain   = "connections-drain"
-	effectFilestoreWipe      = "filestore-wipe"
-	effectMatrixRoomRetire   = "matrix-room-retire"
-	effectDeprovisionWebhook = "deprovision-webhook"
-	effectClientDeprovision  = "client-deprovisioned"
+	effectFinalBackup         = "final-backup"
+	effectConnectionsDrain    = "connections-drain"
+	effectFilestoreWipe       = "filestore-wipe"
+	effectMatrixRoomRetire    = "matrix-room-retire"
+	effectDeprovisionWebhook  = "deprovision-webhook"
+	effectClientDeprovisioned = "client-deprovisioned"
 )
 
 // composedKeys are the keys of everything that this function ever composes.
@@ -159,16 +128,6 @@ var (
 	suspensionEffects = []string{effectSuspendBackup, effectSuspendDrain}
 	teardownEffects   = []string{
 		effectFinalBackup, effectConnectionsDrain, effectFilestoreWipe,
-		effectMatrixRoomRetire, effectDeprovisionWebhook, effectClientDeprovision,
+		effectMatrixRoomRetire, effectDeprovisionWebhook, effectClientDeprovisioned,
 	}
 )
-
-// begun tells whether a step has been taken before.
-func (s *step) begun(t *tenancy) bool {
-	return s.key != "" && (t.observed.exists(s.key) || t.done(s.key))
-}
-
-// waitsFor returns the steps that must be done before this one may begin.
-func (s *step) waitsFor(past map[string]bool) []string {
-	return slices.DeleteFunc(slices.Clone(s.after), func(name string) bool { return past[name] })
-}

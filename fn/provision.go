@@ -1,67 +1,11 @@
 package fn
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/types/known/structpb"
-	"k8s.io/apimachinery/pkg/runtime"
-
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
-
-// composed is what a step wants to exist: a typed object, or one that is to
-// stay as it was observed. The zero value is nothing.
-type composed struct {
-	object runtime.Object
-	kept   *structpb.Struct
-}
-
-// exists tells whether there is anything to compose.
-func (c composed) exists() bool { return c.object != nil || c.kept != nil }
-
-// An outcome is how a step stands.
-type outcome struct {
-	state   state
-	reason  string
-	message string
-}
-
-// A state of a step.
-type state int
-
-// States of a step.
-const (
-	// waiting for other steps, before it begins.
-	waiting state = iota
-	// working: what was asked for isn't there yet.
-	working
-	// failed: it won't come of itself. Somebody has to act.
-	failed
-	// ailing: what was asked for is there and in use, and somebody should look.
-	ailing
-	// done: what was asked for is there.
-	done
-)
-
-// ok tells whether others may build on the step.
-func (o outcome) ok() bool { return o.state == done || o.state == ailing }
-
-// waits returns how a step stands that may not begin yet.
-func waits(reason, format string, args ...any) outcome {
-	return outcome{waiting, reason, fmt.Sprintf(format, args...)}
-}
-
-// settling returns how a step stands that hasn't arrived yet.
-func settling(reason, format string, args ...any) outcome {
-	return outcome{working, reason, fmt.Sprintf(format, args...)}
-}
-
-// arrived returns how a step stands that is done.
-func arrived(reason, format string, args ...any) outcome {
-	return outcome{done, reason, fmt.Sprintf(format, args...)}
-}
 
 // A condition of the PLANAClient.
 type condition struct {

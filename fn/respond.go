@@ -3,7 +3,6 @@ package fn
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	corev1 "k8s.io/api/core/v1"
 
-	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
@@ -144,14 +142,6 @@ func (t *tenancy) unwatched() bool {
 	return t.condition(conditionResponsive).Status == corev1.ConditionFalse
 }
 
-// wire returns the wire form of what is composed.
-func (c composed) wire() (*structpb.Struct, error) {
-	if c.kept != nil {
-		return c.kept, nil
-	}
-	return encode(c.object)
-}
-
 // compose adds a resource to the desired state.
 func compose(rsp *fnv1.RunFunctionResponse, key string, r *structpb.Struct, ready bool) {
 	if rsp.Desired.Resources == nil {
@@ -173,7 +163,7 @@ func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready boo
 	if xr.Resource.Fields == nil {
 		xr.Resource.Fields = map[string]*structpb.Value{}
 	}
-	xr.Resource.Fields["status"] = structpb.NewStructValue(status)
+	xr.Resource.Fields[partStatus] = structpb.NewStructValue(status)
 
 	// Crossplane calls a composite ready once all that it composes is. This one
 	// begins with the guard alone, and would be Ready at once. When the plan is
@@ -311,54 +301,4 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refu
 		response.Warning(rsp, r.err).WithReason(r.reason)
 	}
 	return news
-}
-
-// keep everything that a tenant has just as it is, and tell whether it has
-// anything.
-func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
-	found := false
-	for _, key := range composedKeys {
-		if r := req.GetObserved().GetResources()[key].GetResource(); r != nil {
-			compose(rsp, key, asKept(key, r), ready)
-			found = true
-		}
-	}
-
-	// The conditions are Crossplane's to write; those that aren't mentioned stay.
-	status := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	for name, v := range req.GetObserved().GetComposite().GetResource().GetFields()["status"].GetStructValue().GetFields() {
-		if name != "conditions" {
-			status.Fields[name] = v
-			found = true
-		}
-	}
-	if found {
-		setStatus(rsp, status, ready)
-	}
-	return found
-}
-
-// asKept returns what is desired of a composed resource that is to stay just as it
-// was observed. One isn't: a Database object that may create, and has met a
-// database that is somebody else's. Were that one to go, provider-sql would create
-// another in its image.
-func asKept(key string, s *structpb.Struct) *structpb.Struct {
-	out := asObserved(s)
-	if key != keyDatabase {
-		return out
-	}
-	db, err := decoded[sqlv1alpha1.Database](s, partSpec, partStatus)
-	if err != nil || !available(db) || db.GetAnnotations()[annotationCreateSucceeded] != "" ||
-		!slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) {
-		return out
-	}
-
-	policies := &structpb.ListValue{}
-	for _, action := range mayOnlyLook {
-		policies.Values = append(policies.Values, structpb.NewStringValue(string(action)))
-	}
-	spec := maps.Clone(out.GetFields()[partSpec].GetStructValue().GetFields())
-	spec["managementPolicies"] = structpb.NewListValue(policies)
-	out.Fields[partSpec] = structpb.NewStructValue(&structpb.Struct{Fields: spec})
-	return out
 }

@@ -3,8 +3,6 @@ package fn
 import (
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
@@ -64,25 +62,4 @@ func (t *tenancy) suspensionRun() string {
 		return s.RequestedAt.UTC().Format(time.RFC3339)
 	}
 	return ""
-}
-
-// backupsPaused tells whether there is nothing new to back up every night.
-func (t *tenancy) backupsPaused() bool {
-	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
-}
-
-// suspendBackup backs the tenant up as it was left.
-func suspendBackup(t *tenancy) jobSpec {
-	return jobSpec{
-		key:       effectSuspendBackup,
-		namespace: t.platform.Backup.Namespace,
-		deadline:  t.platform.Backup.Deadline.Duration,
-		run:       t.suspensionRun(),
-		pod:       func() corev1.PodSpec { return t.backupPod("backup") },
-	}
-}
-
-// suspendDrain ends the sessions that were there before the database was closed.
-func suspendDrain(t *tenancy) jobSpec {
-	return t.drain(effectSuspendDrain, t.suspensionRun())
 }

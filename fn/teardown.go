@@ -1,29 +1,17 @@
 package fn
 
 import (
-	"slices"
-	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
-	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
-
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
-	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
-const (
-	// annotationDeletionAttempt is what Crossplane puts on a resource whose
-	// deletion a usage has refused. Its value is the propagation policy.
-	annotationDeletionAttempt = "usage.crossplane.io/deletion-attempt-with-policy"
-
-	// annotationSkipFinalBackup lets one tenant's data go without a last backup.
-	// Its value must be the tenant's name, so that nobody sets it on a fleet.
-	annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
-)
+// annotationDeletionAttempt is what Crossplane puts on a resource whose deletion
+// a usage has refused. Its value is the propagation policy.
+const annotationDeletionAttempt = "usage.crossplane.io/deletion-attempt-with-policy"
 
 // conditionDeprovisioned tells how far a teardown has come.
 const conditionDeprovisioned = "Deprovisioned"
@@ -34,9 +22,6 @@ const (
 	stepDrop  = "drop"
 	stepGone  = "gone"
 )
-
-// noOwnDatabase is why a step that closes a database isn't taken.
-const noOwnDatabase = "there is no database that is the tenant's own"
 
 // The teardown: the plan in reverse, strictly one step after the other. Nothing
 // is taken away before the step in front of it is done, and nothing that can't
@@ -95,7 +80,7 @@ var teardown = []step{
 		applies: hasDone(effectAccountWebhook), otherwise: "the portal was never told of it",
 	},
 	{
-		name: "announce", key: effectClientDeprovision, take: stage(clientDeprovisioned), does: "tells the event bus that the tenant is gone",
+		name: "announce", key: effectClientDeprovisioned, take: stage(clientDeprovisioned), does: "tells the event bus that the tenant is gone",
 		applies: hasDone(effectClientProvisioned), otherwise: "the bus was never told of it",
 	},
 }
@@ -200,13 +185,6 @@ func (t *tenancy) composeGuard(p *progress) {
 	p.compose(keyGuard, c, o.ok())
 }
 
-// mayDrop tells whether the Database object may go: the status says so, and
-// provider-sql will do with the database what it should.
-func (t *tenancy) mayDrop() bool {
-	db := t.observed.database
-	return t.dropping() && (!t.ownsDatabase() || db.GetDeletionTimestamp() != nil || slices.Equal(db.Spec.ManagementPolicies, mayDoAll))
-}
-
 // deletionStatus is what the status is to remember of a teardown.
 func (t *tenancy) deletionStatus(current *step, o outcome) *v1alpha1.DeletionStatus {
 	d := &v1alpha1.DeletionStatus{
@@ -232,21 +210,6 @@ func (t *tenancy) deletionStatus(current *step, o outcome) *v1alpha1.DeletionSta
 		}
 	}
 	return d
-}
-
-// keepAll that the tenant consists of, just as it is.
-func (t *tenancy) keepAll(p *progress) {
-	for _, key := range composedKeys {
-		p.compose(key, t.kept(key), t.wasReady())
-	}
-}
-
-// kept returns a resource as it was observed.
-func (t *tenancy) kept(key string) composed {
-	if w := t.observed.wire[key]; w != nil {
-		return composed{kept: asKept(key, w)}
-	}
-	return composed{}
 }
 
 // grace waits until it is too late to have noticed a mistake.
@@ -284,175 +247,9 @@ func withdraw(t *tenancy) (composed, outcome) {
 	return composed{}, arrived(reasonCompleted, "nothing works on the tenant any more")
 }
 
-// needsFinalBackup tells whether there is a customer's data to back up. A clone
-// that was never prepared is a copy of the template.
-func needsFinalBackup(t *tenancy) bool {
-	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt
-	return inService && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
-}
-
-// backupWaivedBy says who let the tenant's data go without a last backup.
-func (t *tenancy) backupWaivedBy() string {
-	switch {
-	case t.client.GetAnnotations()[annotationSkipFinalBackup] == t.client.GetName():
-		return "annotation " + annotationSkipFinalBackup
-	case t.platform.Deletion.FinalBackup == v1beta1.FinalBackupSkip:
-		return "Platform, deletion.finalBackup"
-	default:
-		return ""
-	}
-}
-
-// hadDatabase tells whether a database is, or was, proven to be the tenant's.
-func hadDatabase(t *tenancy) bool {
-	return t.ownsDatabase() || t.client.Status.DatabaseUID != ""
-}
-
-// observesOwnDatabase tells whether there is a database to be dropped.
-func observesOwnDatabase(t *tenancy) bool {
-	return t.ownsDatabase() && !t.dropping()
-}
-
-// observesForeignDatabase tells whether there is a database that isn't proven to
-// be the tenant's.
-func observesForeignDatabase(t *tenancy) bool {
-	return t.observed.database != nil && !t.ownsDatabase() && !t.dropping()
-}
-
 // hasDone makes a condition of an effect.
 func hasDone(effect string) func(*tenancy) bool {
 	return func(t *tenancy) bool { return t.done(effect) }
-}
-
-// finalBackup makes the last backup, and reads it back.
-func finalBackup(t *tenancy) jobSpec {
-	return jobSpec{
-		key:       effectFinalBackup,
-		namespace: t.platform.Backup.Namespace,
-		deadline:  t.platform.Backup.Deadline.Duration,
-		run:       t.teardownRun(),
-		pod:       func() corev1.PodSpec { return t.backupPod(effectFinalBackup) },
-	}
-}
-
-// needsOpenDatabase tells whether the last backup is still to be made.
-func needsOpenDatabase(t *tenancy) bool {
-	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.doneRun(effectFinalBackup, t.teardownRun())
-}
-
-// openDatabase waits until the server takes connections to it.
-func openDatabase(t *tenancy) (composed, outcome) {
-	db := t.observed.database
-	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
-		return composed{}, settling(reasonOpening, "database %s is being opened for its last backup: %s", t.database, whyUnsynced(db))
-	}
-	return composed{}, arrived(reasonCompleted, "database %s is open", t.database)
-}
-
-// closeDatabase waits until the server takes no more connections to it.
-func closeDatabase(t *tenancy) (composed, outcome) {
-	db := t.observed.database
-	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
-		return composed{}, settling(reasonClosing, "database %s is being closed to connections: %s", t.database, whyUnsynced(db))
-	}
-	return composed{}, arrived(reasonCompleted, "database %s is closed", t.database)
-}
-
-// connectionsDrain ends the sessions that were there before it was closed.
-func connectionsDrain(t *tenancy) jobSpec {
-	return t.drain(effectConnectionsDrain, t.teardownRun())
-}
-
-// drain ends the sessions of the tenant's database.
-func (t *tenancy) drain(key, run string) jobSpec {
-	return jobSpec{
-		key:       key,
-		namespace: t.platform.Effects.Namespace,
-		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       run,
-		pod:       func() corev1.PodSpec { return t.pod(t.container(effectConnectionsDrain, t.postgresEnv())) },
-	}
-}
-
-// dropDatabase waits until the database is seen gone: the object goes only once
-// provider-sql has dropped the database, if it is ours to drop.
-func dropDatabase(t *tenancy) (composed, outcome) {
-	db := t.observed.database
-	switch {
-	case db == nil:
-		if going, why := t.databaseGoing(); going {
-			return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, why)
-		}
-		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)
-	case !t.mayDrop():
-		t.callAgain(soon)
-		return composed{}, settling(reasonDropping, "database %s is about to be dropped", t.database)
-	case !t.ownsDatabase():
-		return composed{}, settling(reasonDropping, "database %s isn't this tenant's and stays; its Database object is being taken away", t.database)
-	default:
-		return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, whyUnsynced(db))
-	}
-}
-
-// releaseDatabase waits until provider-sql knows that it isn't to create a
-// database any more. An object that is taken away just as it does would leave
-// the database behind, and nobody would know whose it is.
-func releaseDatabase(t *tenancy) (composed, outcome) {
-	db := t.observed.database
-	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || !heard(db) {
-		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
-	}
-	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)
-}
-
-// filestoreWipe removes the tenant's files.
-func filestoreWipe(t *tenancy) jobSpec {
-	return jobSpec{
-		key:       effectFilestoreWipe,
-		namespace: t.version.Namespace,
-		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
-		pod: func() corev1.PodSpec {
-			// Not whether it did adopt something: the database is gone by now.
-			adopted := plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.client.Spec.Database.Adopt))
-			return t.pod(t.container(effectFilestoreWipe, append(filestoreEnv(), adopted)), t.withFilestore())
-		},
-	}
-}
-
-// matrixRoomRetire marks the support room inactive.
-func matrixRoomRetire(t *tenancy) jobSpec {
-	return jobSpec{
-		key:       effectMatrixRoomRetire,
-		namespace: t.platform.Effects.Namespace,
-		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
-		pod:       func() corev1.PodSpec { return t.pod(t.container(effectMatrixRoomRetire, t.matrixEnv())) },
-	}
-}
-
-// deprovisionWebhook tells the account portal that the tenant is gone.
-func deprovisionWebhook(t *tenancy) jobSpec {
-	return jobSpec{
-		key:       effectDeprovisionWebhook,
-		namespace: t.platform.Effects.Namespace,
-		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
-		pod: func() corev1.PodSpec {
-			return t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.deprovisioned")))
-		},
-	}
-}
-
-// clientDeprovisioned puts the event into the stream.
-func clientDeprovisioned(t *tenancy) jobSpec {
-	return jobSpec{
-		key:       effectClientDeprovision,
-		namespace: t.platform.Effects.Namespace,
-		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
-		pod:       func() corev1.PodSpec { return t.pod(t.container(effectClientDeprovision, t.eventEnv())) },
-	}
 }
 
 // teardownRun tells the effects of this teardown from those of one that was
@@ -462,12 +259,4 @@ func (t *tenancy) teardownRun() string {
 		return d.RequestedAt.UTC().Format(time.RFC3339)
 	}
 	return ""
-}
-
-// databaseClosed tells whether the tenant's database may refuse connections.
-func (t *tenancy) databaseClosed() bool {
-	if t.leaving() {
-		return !needsFinalBackup(t) || t.doneRun(effectFinalBackup, t.teardownRun())
-	}
-	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,10 +26,7 @@ func decode(s *structpb.Struct, into any, parts ...string) error {
 	wants := func(name string) bool {
 		return name == "apiVersion" || name == "kind" || name == "metadata" || slices.Contains(parts, name)
 	}
-	if err := structFromWire(s, v, value.TypeReflectEntryOf(v.Type()), wants); err != nil {
-		return at("", err)
-	}
-	return nil
+	return structFromWire(s, v, value.TypeReflectEntryOf(v.Type()), wants)
 }
 
 // decoded returns the named parts of a wire form as a typed object.
@@ -47,7 +43,7 @@ func encode(o runtime.Object) (*structpb.Struct, error) {
 	}
 	// A typed object has these whether it is meant to or not. Applied, they
 	// would make the function their owner.
-	delete(s.GetFields(), "status")
+	delete(s.GetFields(), partStatus)
 	delete(s.GetFields()["metadata"].GetStructValue().GetFields(), "creationTimestamp")
 	return s, nil
 }
@@ -60,43 +56,6 @@ func structOf(typed any) (*structpb.Struct, error) {
 		return nil, fmt.Errorf("cannot convert a %T: %w", typed, err)
 	}
 	return s, nil
-}
-
-// asObserved returns what is desired of an object so that it stays just as it
-// is: what this function once applied, and whatever the API server and
-// controllers have filled in beside it, but nothing that they keep changing.
-func asObserved(s *structpb.Struct) *structpb.Struct {
-	meta := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	observed := s.GetFields()["metadata"].GetStructValue()
-	for _, name := range []string{"name", "namespace"} {
-		if v := observed.GetFields()[name]; v != nil {
-			meta.Fields[name] = v
-		}
-	}
-	for _, name := range []string{"labels", "annotations"} {
-		if kept := ours(observed.GetFields()[name].GetStructValue()); len(kept) > 0 {
-			meta.Fields[name] = structpb.NewStructValue(&structpb.Struct{Fields: kept})
-		}
-	}
-
-	out := &structpb.Struct{Fields: map[string]*structpb.Value{"metadata": structpb.NewStructValue(meta)}}
-	for _, name := range []string{"apiVersion", "kind", "spec"} {
-		if v := s.GetFields()[name]; v != nil {
-			out.Fields[name] = v
-		}
-	}
-	return out
-}
-
-// ours returns the labels or annotations that this function sets.
-func ours(all *structpb.Struct) map[string]*structpb.Value {
-	kept := map[string]*structpb.Value{}
-	for name, v := range all.GetFields() {
-		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == annotationExternalName {
-			kept[name] = v
-		}
-	}
-	return kept
 }
 
 // stringAt returns the string at a path of a wire form, or nothing.

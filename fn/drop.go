@@ -1,0 +1,117 @@
+package fn
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+)
+
+// This file has the steps that take a database out of service: it is opened for its
+// last backup, closed, drained, and dropped.
+
+// noOwnDatabase is why a step that closes a database isn't taken.
+const noOwnDatabase = "there is no database that is the tenant's own"
+
+// observesOwnDatabase tells whether there is a database to be dropped.
+func observesOwnDatabase(t *tenancy) bool {
+	return t.ownsDatabase() && !t.dropping()
+}
+
+// observesForeignDatabase tells whether there is a database that isn't proven to
+// be the tenant's.
+func observesForeignDatabase(t *tenancy) bool {
+	return t.observed.database != nil && !t.ownsDatabase() && !t.dropping()
+}
+
+// needsOpenDatabase tells whether the last backup is still to be made.
+func needsOpenDatabase(t *tenancy) bool {
+	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.doneRun(effectFinalBackup, t.teardownRun())
+}
+
+// openDatabase waits until the server takes connections to it.
+func openDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
+		return composed{}, settling(reasonOpening, "database %s is being opened for its last backup: %s", t.database, whyUnsynced(db))
+	}
+	return composed{}, arrived(reasonCompleted, "database %s is open", t.database)
+}
+
+// databaseClosed tells whether the tenant's database may refuse connections.
+func (t *tenancy) databaseClosed() bool {
+	if t.leaving() {
+		return !needsFinalBackup(t) || t.doneRun(effectFinalBackup, t.teardownRun())
+	}
+	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
+}
+
+// closeDatabase waits until the server takes no more connections to it.
+func closeDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
+		return composed{}, settling(reasonClosing, "database %s is being closed to connections: %s", t.database, whyUnsynced(db))
+	}
+	return composed{}, arrived(reasonCompleted, "database %s is closed", t.database)
+}
+
+// suspendDrain ends the sessions that were there before the database was closed.
+func suspendDrain(t *tenancy) jobSpec {
+	return t.drain(effectSuspendDrain, t.suspensionRun())
+}
+
+// connectionsDrain ends the sessions that were there before it was closed.
+func connectionsDrain(t *tenancy) jobSpec {
+	return t.drain(effectConnectionsDrain, t.teardownRun())
+}
+
+// drain ends the sessions of the tenant's database.
+func (t *tenancy) drain(key, run string) jobSpec {
+	return jobSpec{
+		key:       key,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		run:       run,
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectConnectionsDrain, t.postgresEnv())) },
+	}
+}
+
+// releaseDatabase waits until provider-sql knows that it isn't to create a
+// database any more. An object that is taken away just as it does would leave
+// the database behind, and nobody would know whose it is.
+func releaseDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || !heard(db) {
+		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
+	}
+	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)
+}
+
+// dropDatabase waits until the database is seen gone: the object goes only once
+// provider-sql has dropped the database, if it is ours to drop.
+func dropDatabase(t *tenancy) (composed, outcome) {
+	db := t.observed.database
+	switch {
+	case db == nil:
+		if going, why := t.databaseGoing(); going {
+			return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, why)
+		}
+		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)
+	case !t.mayDrop():
+		t.callAgain(soon)
+		return composed{}, settling(reasonDropping, "database %s is about to be dropped", t.database)
+	case !t.ownsDatabase():
+		return composed{}, settling(reasonDropping, "database %s isn't this tenant's and stays; its Database object is being taken away", t.database)
+	default:
+		return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, whyUnsynced(db))
+	}
+}
+
+// mayDrop tells whether the Database object may go: the status says so, and
+// provider-sql will do with the database what it should.
+func (t *tenancy) mayDrop() bool {
+	db := t.observed.database
+	return t.dropping() && (!t.ownsDatabase() || db.GetDeletionTimestamp() != nil || slices.Equal(db.Spec.ManagementPolicies, mayDoAll))
+}

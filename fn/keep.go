@@ -1,0 +1,117 @@
+package fn
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+)
+
+// This file tells what is desired of that which is to stay just as it was observed.
+
+// kept returns a resource as it was observed.
+func (t *tenancy) kept(key string) composed {
+	if w := t.observed.wire[key]; w != nil {
+		return composed{kept: asKept(key, w)}
+	}
+	return composed{}
+}
+
+// keepAll that the tenant consists of, just as it is.
+func (t *tenancy) keepAll(p *progress) {
+	for _, key := range composedKeys {
+		p.compose(key, t.kept(key), t.wasReady())
+	}
+}
+
+// keep everything that a tenant has just as it is, and tell whether it has
+// anything.
+func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
+	found := false
+	for _, key := range composedKeys {
+		if r := req.GetObserved().GetResources()[key].GetResource(); r != nil {
+			compose(rsp, key, asKept(key, r), ready)
+			found = true
+		}
+	}
+
+	// The conditions are Crossplane's to write; those that aren't mentioned stay.
+	status := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for name, v := range req.GetObserved().GetComposite().GetResource().GetFields()[partStatus].GetStructValue().GetFields() {
+		if name != "conditions" {
+			status.Fields[name] = v
+			found = true
+		}
+	}
+	if found {
+		setStatus(rsp, status, ready)
+	}
+	return found
+}
+
+// asKept returns what is desired of a composed resource that is to stay just as it
+// was observed. One isn't: a Database object that may create, and has met a
+// database that is somebody else's. Were that one to go, provider-sql would create
+// another in its image.
+func asKept(key string, s *structpb.Struct) *structpb.Struct {
+	out := asObserved(s)
+	if key != keyDatabase {
+		return out
+	}
+	db, err := decoded[sqlv1alpha1.Database](s, partSpec, partStatus)
+	if err != nil || !available(db) || db.GetAnnotations()[annotationCreateSucceeded] != "" ||
+		!slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) {
+		return out
+	}
+
+	policies := &structpb.ListValue{}
+	for _, action := range mayOnlyLook {
+		policies.Values = append(policies.Values, structpb.NewStringValue(string(action)))
+	}
+	spec := maps.Clone(out.GetFields()[partSpec].GetStructValue().GetFields())
+	spec["managementPolicies"] = structpb.NewListValue(policies)
+	out.Fields[partSpec] = structpb.NewStructValue(&structpb.Struct{Fields: spec})
+	return out
+}
+
+// asObserved returns what is desired of an object so that it stays just as it
+// is: what this function once applied, and whatever the API server and
+// controllers have filled in beside it, but nothing that they keep changing.
+func asObserved(s *structpb.Struct) *structpb.Struct {
+	meta := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	observed := s.GetFields()["metadata"].GetStructValue()
+	for _, name := range []string{"name", "namespace"} {
+		if v := observed.GetFields()[name]; v != nil {
+			meta.Fields[name] = v
+		}
+	}
+	for _, name := range []string{"labels", "annotations"} {
+		if kept := ours(observed.GetFields()[name].GetStructValue()); len(kept) > 0 {
+			meta.Fields[name] = structpb.NewStructValue(&structpb.Struct{Fields: kept})
+		}
+	}
+
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{"metadata": structpb.NewStructValue(meta)}}
+	for _, name := range []string{"apiVersion", "kind", partSpec} {
+		if v := s.GetFields()[name]; v != nil {
+			out.Fields[name] = v
+		}
+	}
+	return out
+}
+
+// ours returns the labels or annotations that this function sets.
+func ours(all *structpb.Struct) map[string]*structpb.Value {
+	kept := map[string]*structpb.Value{}
+	for name, v := range all.GetFields() {
+		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == annotationExternalName {
+			kept[name] = v
+		}
+	}
+	return kept
+}
