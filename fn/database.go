@@ -45,7 +45,7 @@ var (
 
 // database composes the tenant's database.
 func database(t *tenancy) (composed, outcome) {
-	if o := t.databaseHindered(); o.reason != "" {
+	if o := t.databaseHindered(); o.hinders() {
 		return composed{}, o
 	}
 	observed := t.observed.database
@@ -86,8 +86,8 @@ func database(t *tenancy) (composed, outcome) {
 	return composed{object: db}, t.databaseOutcome()
 }
 
-// databaseHindered says why there can't be a Database object, for now: zero if
-// nothing is in its way.
+// databaseHindered says why there can't be a Database object for now, if there
+// can't.
 func (t *tenancy) databaseHindered() outcome {
 	switch there, known := t.databaseObject(); {
 	case t.observed.database != nil && t.nothingToLookAt():

@@ -64,9 +64,9 @@ func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
 	return jobs, t.observed.left.jobsKnown
 }
 
-// vacated tells whether the name of a Job is free for a new one. A Job that is
-// still going can't be changed, only outlived.
-func (t *tenancy) vacated(s jobSpec) outcome {
+// nameTaken says which Job has the name that a new one is to have, if any has it. A
+// Job that is still going can't be changed, only outlived.
+func (t *tenancy) nameTaken(s jobSpec) outcome {
 	for _, job := range t.allJobs() {
 		if job.GetNamespace() != s.namespace || job.GetName() != t.jobName(s.key) {
 			continue
@@ -82,7 +82,7 @@ func (t *tenancy) vacated(s jobSpec) outcome {
 	if !t.observed.left.jobsKnown {
 		return waits(reasonWaiting, "it isn't known yet whether an earlier run of it is gone")
 	}
-	return outcome{state: done}
+	return outcome{}
 }
 
 // allJobs that the tenant has, composed or not.

@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -93,12 +94,9 @@ func run(t *tenancy, s jobSpec) (composed, outcome) {
 		return t.kept(s.key), t.jobOutcome(job, s)
 
 	default:
-		vacated, room := t.vacated(s), t.room(s)
-		if !vacated.ok() {
-			return composed{}, vacated
-		}
-		if !room.ok() {
-			return composed{}, room
+		// Both are asked, whatever the first says: what is required stays the same.
+		if o := cmp.Or(t.nameTaken(s), t.noRoom(s)); o.hinders() {
+			return composed{}, o
 		}
 		return composed{object: t.job(s)}, settling(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.key))
 	}

@@ -14,11 +14,11 @@ import (
 // namespace.
 const requirementQuota = "quota"
 
-// room tells whether a Job's pod fits into its namespace. A Job whose pod
-// doesn't would be retried and fail at its deadline, having done nothing.
-func (t *tenancy) room(s jobSpec) outcome {
+// noRoom says why a Job's pod doesn't fit into its namespace, if it doesn't. Such a
+// Job would be retried and fail at its deadline, having done nothing.
+func (t *tenancy) noRoom(s jobSpec) outcome {
 	if s.namespace != t.version.Namespace {
-		return outcome{state: done}
+		return outcome{}
 	}
 
 	t.require(requirementQuota, &fnv1.ResourceSelector{
@@ -33,7 +33,7 @@ func (t *tenancy) room(s jobSpec) outcome {
 	case !t.observed.quotaKnown:
 		return waits(reasonWaiting, "it isn't known yet whether namespace %s has room", s.namespace)
 	case quota == nil || len(quota.Spec.Scopes) > 0 || quota.Spec.ScopeSelector != nil:
-		return outcome{state: done}
+		return outcome{}
 	}
 
 	var short []string
@@ -53,7 +53,7 @@ func (t *tenancy) room(s jobSpec) outcome {
 		}
 	}
 	if len(short) == 0 {
-		return outcome{state: done}
+		return outcome{}
 	}
 	o := troubleQuota.outcome(map[string]string{"namespace": s.namespace, "quota": t.platform.Quota.Name},
 		"Job %s doesn't fit under ResourceQuota %s/%s (%s)", t.jobName(s.key), s.namespace, t.platform.Quota.Name, strings.Join(short, "; "))

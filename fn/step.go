@@ -94,6 +94,10 @@ const (
 // ok tells whether others may build on the step.
 func (o outcome) ok() bool { return o.state == done || o.state == ailing }
 
+// hinders tells whether there is anything to wait for. Where an outcome says what
+// is in the way, the zero one says that nothing is.
+func (o outcome) hinders() bool { return o != outcome{} }
+
 // waits returns how a step stands that may not begin yet.
 func waits(reason, format string, args ...any) outcome {
 	return outcome{waiting, reason, fmt.Sprintf(format, args...)}

@@ -23,7 +23,7 @@ type template struct {
 	// Odoo installs the modules.
 	database string
 
-	// undecided says why the choice can't be made yet.
+	// undecided says why the choice can't be made yet, if it can't.
 	undecided outcome
 }
 
@@ -78,5 +78,5 @@ func installsModules(t *tenancy) bool {
 
 // cloned tells whether the database is, or may yet be, a clone.
 func (t *tenancy) cloned() bool {
-	return t.template.database != "" || t.template.undecided.reason != ""
+	return t.template.database != "" || t.template.undecided.hinders()
 }
