@@ -229,7 +229,14 @@ func (c *cluster) countJobs(t testing.TB) func(component string) int {
 // calls that the function has answered, all replicas together.
 func (c *cluster) calls(t testing.TB) int {
 	t.Helper()
-	sum := 0
+	calls, _ := c.handled(t)
+	return calls
+}
+
+// handled are the calls that the function has answered, all replicas together, and
+// the time that it took for them.
+func (c *cluster) handled(t testing.TB) (calls int, took time.Duration) {
+	t.Helper()
 	for _, p := range c.node.ready() {
 		if p.spec.GetLabels()["pkg.crossplane.io/function"] != "function-planaclient" {
 			continue
@@ -238,14 +245,15 @@ func (c *cluster) calls(t testing.TB) int {
 		if err != nil {
 			t.Fatalf("cannot read the function's metrics: %v", err)
 		}
-		for _, m := range metrics(t, rsp.Body, "grpc_server_handled_total") {
+		for _, m := range metrics(t, rsp.Body, "grpc_server_handling_seconds") {
 			if label(m, "grpc_method") == "RunFunction" {
-				sum += int(m.GetCounter().GetValue())
+				calls += int(m.GetHistogram().GetSampleCount())
+				took += time.Duration(m.GetHistogram().GetSampleSum() * float64(time.Second))
 			}
 		}
 		_ = rsp.Body.Close()
 	}
-	return sum
+	return calls, took
 }
 
 // requests that the API server has answered, by verb.

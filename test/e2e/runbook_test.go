@@ -18,11 +18,13 @@ const patience = 3 * time.Minute
 // testRunbook walks the runbook, from the apply to the customer's portal.
 func testRunbook(t *testing.T, c *cluster, r *report) {
 	acme := &tenant{cluster: c, name: "acme", project: 23, tier: "pro", version: "18"}
+	callsBefore, tookBefore := c.handled(t)
 	line := acme.timeline(t)
 	acme.apply(t)
 	acme.ready(t, patience)
 	line.stop()
-	r.note("from the apply of acme to Ready:\n%s", line)
+	calls, took := c.handled(t)
+	r.note("from the apply of acme to Ready:\n%s\n  of that the function itself: %d calls, which took it %s", line, calls-callsBefore, (took - tookBefore).Round(time.Millisecond))
 	if counts, err := c.breaker(); err == nil {
 		r.note("Crossplane's circuit breaker, by then:\n%s", counts)
 	} else {
