@@ -30,7 +30,6 @@ func deprovisionWebhook(t *tenancy) jobSpec {
 		key:       effectDeprovisionWebhook,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
 		pod: func() corev1.PodSpec {
 			return t.pod(t.container(effectAccountWebhook, t.accountEnv("tenant.deprovisioned")))
 		},

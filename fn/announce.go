@@ -35,7 +35,6 @@ func clientDeprovisioned(t *tenancy) jobSpec {
 		key:       effectClientDeprovisioned,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
 		pod:       func() corev1.PodSpec { return t.pod(t.container(effectClientDeprovisioned, t.eventEnv())) },
 	}
 }

@@ -137,7 +137,6 @@ func suspendBackup(t *tenancy) jobSpec {
 		key:       effectSuspendBackup,
 		namespace: t.platform.Backup.Namespace,
 		deadline:  t.platform.Backup.Deadline.Duration,
-		run:       t.suspensionRun(),
 		pod:       func() corev1.PodSpec { return t.backupPod("backup") },
 	}
 }
@@ -148,7 +147,6 @@ func finalBackup(t *tenancy) jobSpec {
 		key:       effectFinalBackup,
 		namespace: t.platform.Backup.Namespace,
 		deadline:  t.platform.Backup.Deadline.Duration,
-		run:       t.teardownRun(),
 		pod:       func() corev1.PodSpec { return t.backupPod(effectFinalBackup) },
 	}
 }

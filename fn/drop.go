@@ -59,21 +59,20 @@ func closeDatabase(t *tenancy) (composed, outcome) {
 
 // suspendDrain ends the sessions that were there before the database was closed.
 func suspendDrain(t *tenancy) jobSpec {
-	return t.drain(effectSuspendDrain, t.suspensionRun())
+	return t.drain(effectSuspendDrain)
 }
 
 // connectionsDrain ends the sessions that were there before it was closed.
 func connectionsDrain(t *tenancy) jobSpec {
-	return t.drain(effectConnectionsDrain, t.teardownRun())
+	return t.drain(effectConnectionsDrain)
 }
 
 // drain ends the sessions of the tenant's database.
-func (t *tenancy) drain(key, run string) jobSpec {
+func (t *tenancy) drain(key string) jobSpec {
 	return jobSpec{
 		key:       key,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       run,
 		pod:       func() corev1.PodSpec { return t.pod(t.container(effectConnectionsDrain, t.postgresEnv())) },
 	}
 }

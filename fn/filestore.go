@@ -23,7 +23,6 @@ func filestoreWipe(t *tenancy) jobSpec {
 		key:       effectFilestoreWipe,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
 		pod: func() corev1.PodSpec {
 			// Not whether it did adopt something: the database is gone by now.
 			adopted := plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.client.Spec.Database.Adopt))

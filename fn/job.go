@@ -39,7 +39,7 @@ type jobSpec struct {
 	// pod is built only for a Job that is to be created: few requests create one.
 	pod func() corev1.PodSpec
 
-	// run of the effect. An effect is done once for each.
+	// run of the effect, which is done once for each. The step says which it is.
 	run string
 }
 
@@ -63,9 +63,23 @@ func effect(spec func(*tenancy) jobSpec) func(*tenancy) (composed, outcome) {
 	}
 }
 
-// stage makes a step of a sequence out of a Job.
+// stage makes a step of a sequence out of a Job that is run once each time that
+// the sequence is followed.
 func stage(spec func(*tenancy) jobSpec) func(*tenancy) (composed, outcome) {
-	return func(t *tenancy) (composed, outcome) { return run(t, spec(t)) }
+	return func(t *tenancy) (composed, outcome) {
+		s := spec(t)
+		s.run = t.stageRun()
+		return run(t, s)
+	}
+}
+
+// stageRun is the run of the effects of the sequence that is followed. A tenant
+// that leaves follows the teardown, suspended or not.
+func (t *tenancy) stageRun() string {
+	if t.leaving() {
+		return t.teardownRun()
+	}
+	return t.suspensionRun()
 }
 
 // run a Job, once for each run.
@@ -115,8 +129,12 @@ func (t *tenancy) unrecorded(key string) composed {
 	return t.kept(key)
 }
 
-// runOf a Job.
+// runOf a Job: empty for the first run of an effect of the plan, and where there
+// is no Job.
 func runOf(job *batchv1.Job) string {
+	if job == nil {
+		return ""
+	}
 	return job.GetAnnotations()[annotationRun]
 }
 
@@ -126,15 +144,14 @@ func (t *tenancy) provisioningRun(effect string) string {
 	again := t.client.GetAnnotations()[annotationRerun]
 	if again == effect || strings.HasPrefix(again, effect+"/") {
 		// A suspended tenant's database is closed: what begins then would fail.
-		job := t.observed.jobs[effect]
-		if !t.suspending() || job != nil && runOf(job) == again {
+		if !t.suspending() || runOf(t.observed.jobs[effect]) == again {
 			return again
 		}
 	}
 	if e, ok := t.ledger[effect]; ok {
 		return e.Run
 	}
-	return runOf(ptr.To(ptr.Deref(t.observed.jobs[effect], batchv1.Job{})))
+	return runOf(t.observed.jobs[effect])
 }
 
 // makeLedger of the effects that are done: those that the status remembers,

@@ -34,7 +34,6 @@ func matrixRoomRetire(t *tenancy) jobSpec {
 		key:       effectMatrixRoomRetire,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		run:       t.teardownRun(),
 		pod:       func() corev1.PodSpec { return t.pod(t.container(effectMatrixRoomRetire, t.matrixEnv())) },
 	}
 }

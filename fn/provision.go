@@ -94,7 +94,7 @@ func provision(t *tenancy) *progress {
 
 // follow a sequence of steps, strictly one after the other, and return the one
 // that it has come to: nil once all are done.
-func follow(t *tenancy, p *progress, sequence []step, run string) (*step, outcome) {
+func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
 	for i := range sequence {
 		s := &sequence[i]
 		if s.applies != nil && !s.applies(t) {
@@ -103,7 +103,7 @@ func follow(t *tenancy, p *progress, sequence []step, run string) (*step, outcom
 		c, o := s.take(t)
 		p.compose(s.key, c, o.ok())
 		if !o.ok() && (!s.optional || o.state != failed) {
-			t.keepBegun(p, sequence[i+1:], run)
+			t.keepBegun(p, sequence[i+1:])
 			return s, o
 		}
 	}
@@ -112,7 +112,8 @@ func follow(t *tenancy, p *progress, sequence []step, run string) (*step, outcom
 
 // keepBegun keeps the Jobs of later steps that have begun before an earlier step
 // was undone by somebody's hand.
-func (t *tenancy) keepBegun(p *progress, later []step, run string) {
+func (t *tenancy) keepBegun(p *progress, later []step) {
+	run := t.stageRun()
 	for i := range later {
 		key := later[i].key
 		if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.served(key, run) {

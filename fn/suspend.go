@@ -42,7 +42,7 @@ func suspend(t *tenancy, p *progress) {
 
 	default:
 		p.suspension = t.client.Status.Suspension
-		if current, o := follow(t, p, suspension, t.suspensionRun()); current != nil {
+		if current, o := follow(t, p, suspension); current != nil {
 			p.say(conditionSuspended, o)
 			return
 		}

@@ -129,13 +129,7 @@ func deprovision(t *tenancy) *progress {
 		return p
 	}
 
-	current, o := follow(t, p, teardown, t.teardownRun())
-	remembered := t.client.Status.Deletion
-	if remembered == nil {
-		// What isn't recorded hasn't begun.
-		current, o = &teardown[0], settling(reasonGracePeriod, "a delete has been asked for")
-		t.callAgain(soon)
-	}
+	current, o := follow(t, p, teardown)
 	p.deletion = t.deletionStatus(current, o)
 
 	switch {
@@ -149,7 +143,7 @@ func deprovision(t *tenancy) *progress {
 	case p.deletion.Step != stepGone:
 		t.composeGuard(p)
 
-	case remembered.Step != stepGone:
+	case t.client.Status.Deletion.Step != stepGone:
 		// The guard goes one response later than this is recorded, so that it
 		// never comes back: Crossplane couldn't replay the delete then.
 		t.composeGuard(p)
@@ -216,7 +210,9 @@ func (t *tenancy) deletionStatus(current *step, o outcome) *v1alpha1.DeletionSta
 func grace(t *tenancy) (composed, outcome) {
 	d := t.client.Status.Deletion
 	if d == nil {
-		return composed{}, outcome{}
+		// What isn't recorded hasn't begun.
+		t.callAgain(soon)
+		return composed{}, settling(reasonGracePeriod, "a delete has been asked for")
 	}
 	over := d.RequestedAt.Add(t.platform.Deletion.GracePeriod.Duration)
 	if t.now.Before(ptr.To(metav1.NewTime(over))) {
