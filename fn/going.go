@@ -1,8 +1,6 @@
 package fn
 
 import (
-	"fmt"
-
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -49,7 +47,7 @@ func (t *tenancy) databaseObject() (object *sqlv1alpha1.Database, known bool) {
 		Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.client.GetName()},
 		Namespace:  ptr.To(t.platform.Postgres.Namespace),
 	})
-	return t.observed.left.database, t.observed.left.databaseKnown
+	return t.observed.anyDatabase, t.observed.anyDatabaseKnown
 }
 
 // stillWorking returns the Jobs that work for the tenant and aren't part of its
@@ -61,7 +59,7 @@ func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
 			jobs = append(jobs, job)
 		}
 	}
-	return jobs, t.observed.left.jobsKnown
+	return jobs, t.observed.anyJobsKnown
 }
 
 // nameTaken says which Job has the name that a new one is to have, if any has it. A
@@ -79,7 +77,7 @@ func (t *tenancy) nameTaken(s jobSpec) outcome {
 				"Job %s/%s is there and isn't this tenant's", s.namespace, job.GetName())
 		}
 	}
-	if !t.observed.left.jobsKnown {
+	if !t.observed.anyJobsKnown {
 		return waits(reasonWaiting, "it isn't known yet whether an earlier run of it is gone")
 	}
 	return outcome{}
@@ -94,37 +92,8 @@ func (t *tenancy) allJobs() []batchv1.Job {
 			Labels: map[string]string{labelTenant: t.client.Spec.Subdomain},
 		}},
 	})
-	return t.observed.left.jobs
+	return t.observed.anyJobs
 }
 
 // annotationResourceName is where Crossplane writes a composed resource's key.
 const annotationResourceName = "crossplane.io/composition-resource-name"
-
-// A left is what is left of the tenant in the cluster, observed as composed or
-// not. It is known once it has been looked for.
-type left struct {
-	database      *sqlv1alpha1.Database
-	databaseKnown bool
-
-	jobs      []batchv1.Job
-	jobsKnown bool
-}
-
-func whatIsLeft(req *fnv1.RunFunctionRequest) (left, error) {
-	var l left
-	var err error
-	if l.database, l.databaseKnown, err = required[sqlv1alpha1.Database](req, requirementDatabase); err != nil {
-		return l, err
-	}
-
-	found, looked := req.GetRequiredResources()[requirementJobs]
-	l.jobsKnown = looked
-	for _, item := range found.GetItems() {
-		job, err := decoded[batchv1.Job](item.GetResource(), partStatus)
-		if err != nil {
-			return l, fmt.Errorf("cannot read the required resource %q: %w", requirementJobs, err)
-		}
-		l.jobs = append(l.jobs, *job)
-	}
-	return l, nil
-}

@@ -34,8 +34,12 @@ type observed struct {
 	quota      *corev1.ResourceQuota
 	quotaKnown bool
 
-	// left is what there is of the tenant in the cluster, composed or not.
-	left left
+	// anyDatabase is the object of the tenant's name and anyJobs are those with its
+	// label, composed or not. They too are known once they have been looked for.
+	anyDatabase      *sqlv1alpha1.Database
+	anyDatabaseKnown bool
+	anyJobs          []batchv1.Job
+	anyJobsKnown     bool
 
 	// wire holds all composed ones as they came.
 	wire map[string]*structpb.Struct
@@ -82,21 +86,40 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 	if o.quota, o.quotaKnown, err = required[corev1.ResourceQuota](req, requirementQuota); err != nil {
 		return nil, err
 	}
-	o.left, err = whatIsLeft(req)
-	return o, err
+	if o.anyDatabase, o.anyDatabaseKnown, err = required[sqlv1alpha1.Database](req, requirementDatabase); err != nil {
+		return nil, err
+	}
+	if o.anyJobs, o.anyJobsKnown, err = requiredAll[batchv1.Job](req, requirementJobs, partStatus); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // required returns a required resource, and whether it has been looked for.
 func required[T any](req *fnv1.RunFunctionRequest, name string) (*T, bool, error) {
-	found, looked := req.GetRequiredResources()[name]
-	if items := found.GetItems(); len(items) > 0 && items[0].GetResource() != nil {
-		r, err := decoded[T](items[0].GetResource(), partSpec, partStatus)
-		if err != nil {
-			return nil, true, fmt.Errorf("cannot read the required resource %q: %w", name, err)
-		}
-		return r, true, nil
+	all, looked, err := requiredAll[T](req, name, partSpec, partStatus)
+	if len(all) == 0 {
+		return nil, looked, err
 	}
-	return nil, looked, nil
+	return &all[0], looked, err
+}
+
+// requiredAll returns the named parts of all resources of a requirement, and
+// whether they have been looked for.
+func requiredAll[T any](req *fnv1.RunFunctionRequest, name string, parts ...string) ([]T, bool, error) {
+	found, looked := req.GetRequiredResources()[name]
+	var all []T
+	for _, item := range found.GetItems() {
+		if item.GetResource() == nil {
+			continue
+		}
+		r, err := decoded[T](item.GetResource(), parts...)
+		if err != nil {
+			return nil, looked, fmt.Errorf("cannot read the required resource %q: %w", name, err)
+		}
+		all = append(all, *r)
+	}
+	return all, looked, nil
 }
 
 // exists tells whether a composed resource is observed.
