@@ -29,7 +29,7 @@ func backup(t *tenancy) (composed, outcome) {
 	job := t.jobTemplate("backup", b.Deadline.Duration, t.backupPod("backup"))
 	c := &batchv1.CronJob{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob"},
-		ObjectMeta: t.objectMeta(b.Namespace, "backup-"+t.client.GetName(), "backup"),
+		ObjectMeta: t.objectMeta(b.Namespace, t.backupName(), "backup"),
 		Spec: batchv1.CronJobSpec{
 			Schedule: t.backupSchedule(),
 			TimeZone: ptr.To(b.Window.TimeZone),
@@ -67,6 +67,11 @@ func backup(t *tenancy) (composed, outcome) {
 		return what, arrived(reasonSuspended, "nothing changes while the tenant is suspended, so backups are paused")
 	}
 	return what, arrived(reasonAvailable, "backed up every night by CronJob %s/%s", c.GetNamespace(), c.GetName())
+}
+
+// backupName is the name of the CronJob.
+func (t *tenancy) backupName() string {
+	return "backup-" + t.client.GetName()
 }
 
 // backupPod returns a pod that backs the tenant up.

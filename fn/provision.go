@@ -7,10 +7,9 @@ import (
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
-// A condition of the PLANAClient.
+// A condition of the PLANAClient. It holds if its outcome is ok.
 type condition struct {
 	typ     string
-	holds   bool
 	outcome outcome
 }
 
@@ -43,9 +42,9 @@ func (p *progress) compose(key string, c composed, ready bool) {
 	}
 }
 
-// say how something stands. A condition holds if its outcome is ok.
+// say how something stands.
 func (p *progress) say(typ string, o outcome) {
-	p.conditions = append(p.conditions, condition{typ: typ, holds: o.ok(), outcome: o})
+	p.conditions = append(p.conditions, condition{typ, o})
 }
 
 // moves tells whether anything is about to change without anybody's doing.

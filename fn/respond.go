@@ -106,7 +106,7 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 	}
 	setStatus(rsp, status, p.finished)
 
-	t.accept(rsp)
+	t.reportAccepted(rsp)
 	t.reportUpgrade(rsp)
 	for _, c := range p.conditions {
 		t.report(rsp, c)
@@ -118,21 +118,27 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 	if len(t.wanted) > 0 {
 		rsp.Requirements = &fnv1.Requirements{Resources: t.wanted}
 	}
-	t.callAgain(ttlSettled)
-	switch {
-	case p.moves():
-		t.callAgain(ttlSettling)
-	case !p.finished:
-		t.callAgain(ttlStuck)
-	}
-	switch {
-	case t.unwatched() && p.finished && !p.moves():
-		t.callAgain(ttlUnwatchedAtRest)
-	case t.unwatched():
-		t.callAgain(ttlUnwatched)
-	}
+	t.callAgain(t.patience(p))
 	rsp.Meta.Ttl = durationpb.New(t.again)
 	return nil
+}
+
+// patience is how long a tenant may stand as it does before it is looked at again,
+// where no step has asked for less.
+func (t *tenancy) patience(p *progress) time.Duration {
+	atRest := p.finished && !p.moves()
+	switch {
+	case t.unwatched() && atRest:
+		return ttlUnwatchedAtRest
+	case t.unwatched():
+		return ttlUnwatched
+	case p.moves():
+		return ttlSettling
+	case !p.finished:
+		return ttlStuck
+	default:
+		return ttlSettled
+	}
 }
 
 // unwatched tells whether Crossplane has stopped listening to what happens to the
@@ -197,7 +203,7 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 		Suspension:   p.suspension,
 		Deletion:     p.deletion,
 		Backup: &v1alpha1.BackupStatus{
-			CronJob:       b.Namespace + "/backup-" + t.client.GetName(),
+			CronJob:       b.Namespace + "/" + t.backupName(),
 			Schedule:      t.backupSchedule() + " " + b.Window.TimeZone,
 			RetentionDays: t.tier.RetentionDays,
 		},
@@ -228,7 +234,7 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 // Crossplane throttles events, so they are for transitions alone.
 func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, c condition) {
 	o := c.outcome
-	if c.holds {
+	if o.ok() {
 		response.ConditionTrue(rsp, c.typ, o.reason).WithMessage(o.message)
 	} else {
 		response.ConditionFalse(rsp, c.typ, o.reason).WithMessage(o.message)
@@ -244,14 +250,13 @@ func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, c condition) {
 // goes on serving on the one that it is on.
 func (t *tenancy) reportUpgrade(rsp *fnv1.RunFunctionResponse) {
 	wanted := t.client.Spec.OdooVersion
-	switch {
-	case wanted != t.odooVersion:
+	if wanted != t.odooVersion {
 		response.ConditionTrue(rsp, conditionUpgradePending, reasonUpgradeNotBuilt).WithMessage(fmt.Sprintf(
 			"this tenant stays on Odoo %s, and in service: upgrading to %s isn't supported yet. To end this notice: "+
 				"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"odooVersion\":\"%s\"}}'", t.odooVersion, wanted, t.client.GetName(), t.odooVersion))
-	default:
-		response.ConditionFalse(rsp, conditionUpgradePending, reasonUpToDate)
+		return
 	}
+	response.ConditionFalse(rsp, conditionUpgradePending, reasonUpToDate)
 }
 
 // condition of the PLANAClient as it was when this request was made.
@@ -264,8 +269,8 @@ func (t *tenancy) knows(typ string) bool {
 	return t.condition(typ).Reason != ""
 }
 
-// accept says that the spec and the Platform can be used.
-func (t *tenancy) accept(rsp *fnv1.RunFunctionResponse) {
+// reportAccepted says that the spec and the Platform can be used.
+func (t *tenancy) reportAccepted(rsp *fnv1.RunFunctionResponse) {
 	c := response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
 	effect, _, _ := strings.Cut(t.client.GetAnnotations()[annotationRerun], "/")
 	if effect != "" && !slices.Contains(provisioningEffects, effect) {

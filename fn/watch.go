@@ -175,7 +175,7 @@ func (t *tenancy) changes(p *progress) []condition {
 	return slices.DeleteFunc(slices.Clone(p.conditions), func(c condition) bool {
 		before := t.condition(c.typ)
 		return slices.Contains(noNews, c.outcome.reason) ||
-			string(before.Reason) == c.outcome.reason && (before.Status == corev1.ConditionTrue) == c.holds
+			string(before.Reason) == c.outcome.reason && (before.Status == corev1.ConditionTrue) == c.outcome.ok()
 	})
 }
 
