@@ -293,16 +293,14 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refu
 	before := &v1alpha1.PLANAClient{}
 	// What can't be read has no conditions to compare with.
 	_ = decode(req.GetObserved().GetComposite().GetResource(), before, partStatus)
+	news = before.Status.GetCondition(conditionAccepted).Message != r.err.Error()
 	response.ConditionFalse(rsp, conditionAccepted, r.reason).WithMessage(r.err.Error())
 
 	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
-	if !kept {
-		// Of a tenant that has nothing, Crossplane records no condition either.
+	switch {
+	case !kept:
 		response.Fatal(rsp, r.err)
-		return true
-	}
-	news = before.Status.GetCondition(conditionAccepted).Message != r.err.Error()
-	if news {
+	case news:
 		response.Warning(rsp, r.err).WithReason(r.reason)
 	}
 	return news

@@ -128,6 +128,18 @@ func TestLog(t *testing.T) {
 				"debug Refused, as before tag=tag tenant=acme reason=InvalidSpec fields=[spec.tier spec.ownerEmail]",
 			},
 		},
+		"RefusedFromTheFirst": {
+			reason: "Nor is the refusal of a tenant that has nothing told each time that Crossplane tries again.",
+			do: func(w *world) {
+				w.client.in("spec")["ownerEmail"] = "ceo at acme"
+				w.reconcile()
+				w.reconcile()
+			},
+			want: []string{
+				"info Refused tag=tag tenant=acme reason=InvalidSpec fields=[spec.ownerEmail]",
+				"debug Refused, as before tag=tag tenant=acme reason=InvalidSpec fields=[spec.ownerEmail]",
+			},
+		},
 		"RefusedPlatform": {
 			reason: "A Platform is the installation's own, and holds nothing but names.",
 			do: func(w *world) {

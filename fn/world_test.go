@@ -170,10 +170,17 @@ func (w *world) run() *fnv1.RunFunctionResponse {
 func (w *world) reconcile() *fnv1.RunFunctionResponse {
 	w.tb.Helper()
 	rsp := w.run()
-	for _, r := range rsp.GetResults() {
-		if r.GetSeverity() == fnv1.Severity_SEVERITY_FATAL {
-			return rsp
+	before := w.conditions()
+	for _, c := range rsp.GetConditions() {
+		before[c.GetType()] = map[string]any{
+			"type": c.GetType(), "status": statusOf(c), "reason": c.GetReason(), "message": c.GetMessage(),
+			"lastTransitionTime": "2026-11-02T08:00:30Z",
 		}
+	}
+	if len(resultsOf(rsp, fnv1.Severity_SEVERITY_FATAL)) > 0 {
+		// Nothing is applied, but the conditions are recorded.
+		w.client.in("status")["conditions"] = listed(before)
+		return rsp
 	}
 
 	desired := rsp.GetDesired().GetResources()
@@ -189,24 +196,22 @@ func (w *world) reconcile() *fnv1.RunFunctionResponse {
 	}
 
 	// The status is replaced, but for the conditions.
-	before := w.conditions()
 	status := clone(rsp.GetDesired().GetComposite().GetResource().AsMap()).in("status")
-	for _, c := range rsp.GetConditions() {
-		before[c.GetType()] = map[string]any{
-			"type": c.GetType(), "status": statusOf(c), "reason": c.GetReason(), "message": c.GetMessage(),
-			"lastTransitionTime": "2026-11-02T08:00:30Z",
-		}
-	}
 	isReady := map[bool]string{true: "True", false: "False"}[ready]
 	before["Ready"] = conditions("Ready", isReady)[0]
 	before["Synced"] = conditions("Synced", "True")[0]
-	all := []any{}
-	for _, typ := range slices.Sorted(maps.Keys(before)) {
-		all = append(all, before[typ])
-	}
-	status["conditions"] = all
+	status["conditions"] = listed(before)
 	w.client["status"] = map[string]any(status)
 	return rsp
+}
+
+// listed are conditions in the order of their types.
+func listed(byType map[string]any) []any {
+	all := make([]any, 0, len(byType))
+	for _, typ := range slices.Sorted(maps.Keys(byType)) {
+		all = append(all, byType[typ])
+	}
+	return all
 }
 
 // apply what is desired of a composed resource. It is where a real API server
