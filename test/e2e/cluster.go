@@ -73,6 +73,8 @@ type cluster struct {
 	lines struct{ postgres, redis, matrix, s3, portal *line }
 
 	resticPassword string
+
+	reader *reader
 }
 
 // startCluster brings everything up. It is all stopped at the end of the test.
@@ -130,11 +132,14 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	c.installGatewayAPI(t)
 	c.installCrossplane(t)
 	step("Crossplane is up")
-	c.installPackages(t)
-	step("the packages are installed")
-	c.installPlatform(t)
+	provider := module(t, filepath.Join(c.root, "tools", "provider-sql"), "github.com/crossplane-contrib/provider-sql")
+	c.push(t, filepath.Join(provider, "package"), "crossplane-contrib/provider-sql:v0.16.0")
+	c.publish(t, "v0.1.0", filepath.Join(c.root, "_output"))
+	step("the packages are published")
+	c.reader = newReader(t, c)
+	c.install(t)
 	c.startGateway(t)
-	step("the platform is installed")
+	step("everything is installed")
 	return c
 }
 

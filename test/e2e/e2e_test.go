@@ -19,6 +19,7 @@ func TestE2E(t *testing.T) {
 	r.scenario(t, c, "3 troubleshooting", func(t *testing.T) { testTrouble(t, c) })
 	r.scenario(t, c, "4 faults, a sample", func(t *testing.T) { testFaults(t, c, 1) })
 	r.scenario(t, c, "5 hostile and clumsy", func(t *testing.T) { testHostile(t, c) })
+	r.scenario(t, c, "6 pages", func(t *testing.T) { testPages(t, c) })
 }
 
 // TestFaults has every fault meet FAULTS tenants on their way in, and on their
@@ -38,7 +39,7 @@ func TestFaults(t *testing.T) {
 func end(c *cluster, r *report) {
 	r.print()
 	if os.Getenv("KEEP") != "" && interrupted.Err() == nil {
-		fmt.Printf("\nthe cluster is left up until Ctrl-C:\n  export KUBECONFIG=%s\n", c.kubeconfig)
+		fmt.Printf("\nthe cluster is left up until Ctrl-C:\n  export KUBECONFIG=%s CURL_HOME=%s\n  cd %s\n", c.kubeconfig, c.reader.home, c.reader.folder)
 		<-interrupted.Done()
 	}
 }

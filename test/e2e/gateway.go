@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,6 +39,8 @@ func (c *cluster) startGateway(t testing.TB) {
 	g.client = newClient(g.address, c.roots(t), true)
 	g.upgrading = newClient(g.address, c.roots(t), false)
 	c.gateway = g
+	// curl finds tenants at the gateway, and knows who vouches for it.
+	write(t, filepath.Join(c.reader.home, ".curlrc"), fmt.Sprintf("cacert = %q\nconnect-to = \"::%s\"\n", c.ca.bundle(), g.address))
 
 	cert, key := c.ca.certificate(t, "gateway", "gateway", "", "*."+domain)
 	c.apply(t, fmt.Sprintf(`

@@ -5,54 +5,76 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
-// installPackages builds the packages, pushes them to the registry, and has
-// Crossplane's package manager install them.
-func (c *cluster) installPackages(t testing.TB) {
+// compositionName is of the Composition with this installation's Platform.
+const compositionName = "planaclients-e2e"
+
+// adapt a clone to this installation, as far as the installation guide asks for it:
+// its PostgreSQL server has no TLS, and its tenants name its own Composition.
+func (c *cluster) adapt(t testing.TB, clone string) {
 	t.Helper()
-	provider := module(t, filepath.Join(c.root, "tools", "provider-sql"), "github.com/crossplane-contrib/provider-sql")
-	c.push(t, filepath.Join(provider, "package"), "crossplane-contrib/provider-sql:v0.16.0")
+	extend(t, filepath.Join(clone, "deploy", "kustomization.yaml"), `
+patches:
+  - target: {kind: ClusterProviderConfig}
+    patch: '[{"op": "replace", "path": "/spec/sslMode", "value": "disable"}]'
+`)
+	extend(t, filepath.Join(clone, "example", "planaclient.yaml"), "  crossplane: {compositionRef: {name: "+compositionName+"}}\n")
+}
 
-	c.buildPackages(t, "v0.1.0")
+// extend a file at its end.
+func extend(t testing.TB, file, more string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("cannot read %s: %v", file, err)
+	}
+	write(t, file, string(content)+more)
+}
+
+// publish this project's packages of a version in the installation's registry. They
+// are built in a folder.
+func (c *cluster) publish(t testing.TB, version, folder string) {
+	t.Helper()
+	c.buildPackages(t, version, "OUT="+folder)
 	cli := c.tool(t, "crossplane-cli")
-	c.run(t, cli, "xpkg", "push", "--package-files="+filepath.Join(c.root, "_output", "function-planaclient.xpkg"), c.registry+"/plana-pulse/function-planaclient:v0.1.0")
-	c.run(t, cli, "xpkg", "push", "--package-files="+filepath.Join(c.root, "_output", "configuration-planaclient.xpkg"), c.registry+"/plana-pulse/configuration-planaclient:v0.1.0")
+	for _, name := range []string{"function-planaclient", "configuration-planaclient"} {
+		c.run(t, cli, "xpkg", "push", "--package-files="+filepath.Join(folder, name+".xpkg"), c.registry+"/plana-pulse/"+name+":"+version)
+	}
+}
 
-	// In the order of the installation guide.
-	c.kubectl(t, "apply", "-f", filepath.Join(c.root, "deploy", "runtime-config.yaml"))
-	c.apply(t, strings.ReplaceAll(`
-apiVersion: pkg.crossplane.io/v1
-kind: Function
-metadata: {name: function-planaclient}
-spec:
-  package: "REGISTRY/plana-pulse/function-planaclient:v0.1.0"
-  runtimeConfigRef: {name: function-planaclient}
-`, "REGISTRY", c.registry))
-	c.kubectl(t, "wait", "--for=condition=Healthy", "--timeout=3m", "function.pkg/function-planaclient")
+// install this project by the commands of its installation guide.
+func (c *cluster) install(t testing.TB) {
+	t.Helper()
+	guide := c.reader.open(t, "docs/how-to/install.md")
+	c.haveReady(t, guide)
 
-	// provider-sql comes with the Configuration, which depends on it.
-	c.apply(t, strings.ReplaceAll(`
-apiVersion: pkg.crossplane.io/v1
-kind: Configuration
-metadata: {name: planaclient}
-spec: {package: "REGISTRY/plana-pulse/configuration-planaclient:v0.1.0"}
-`, "REGISTRY", c.registry))
-	c.kubectl(t, "wait", "--for=create", "--timeout=5m", "crd/clusterproviderconfigs.postgresql.sql.m.crossplane.io")
+	guide.types("kubectl apply -f deploy/runtime-config.yaml")
+	guide.types("crossplane xpkg install function")
+	guide.types("kubectl wait --for=condition=Healthy")
+	guide.types("crossplane xpkg install configuration")
+
+	guide.types("until kubectl get clusterproviderconfigs")
+	guide.types("kubectl apply -k deploy")
+	c.apply(t, c.composition("10s"))
+
+	c.makeTemplates(t, guide)
+	c.kubectl(t, "wait", "--for=condition=Healthy", "--timeout=5m", "providers.pkg.crossplane.io,functions.pkg.crossplane.io,configurations.pkg.crossplane.io", "--all")
 }
 
 // buildPackages builds this project's two packages as a release does.
-func (c *cluster) buildPackages(t testing.TB, version string) {
+func (c *cluster) buildPackages(t testing.TB, version string, environ ...string) {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(c.root, "hack", "package"))
 	cmd.Env = append(os.Environ(), "REGISTRY="+c.registry+"/plana-pulse", "VERSION="+version)
+	cmd.Env = append(cmd.Env, environ...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build the packages: %v\n%s", err, out)
 	}
@@ -82,8 +104,8 @@ func write(t testing.TB, file, content string) {
 	}
 }
 
-// installPlatform makes what an installation has before its first tenant.
-func (c *cluster) installPlatform(t testing.TB) {
+// haveReady what the guide says to have ready: namespaces, Secrets and volumes.
+func (c *cluster) haveReady(t testing.TB, guide *reading) {
 	t.Helper()
 	var y strings.Builder
 	add := func(format string, args ...any) { fmt.Fprintf(&y, "---\n"+format+"\n", args...) }
@@ -133,53 +155,19 @@ spec: {clusterIP: %s, ports: [{name: http, port: 8069}, {name: websocket, port: 
 		}
 		add("apiVersion: v1\nkind: Secret\nmetadata: {namespace: %s, name: %s}\nstringData:\n  %s", ns, name, strings.ReplaceAll(strings.TrimSpace(string(pairs)), "\n", "\n  "))
 	}
-	for _, ns := range append(namespaces, namespaceCrossplane) {
-		y.WriteString(c.credentials(ns))
-	}
+	secret(namespaceCrossplane, "provider-sql-postgres-creds", map[string]string{
+		"endpoint": c.lines.postgres.host, "port": strconv.Itoa(c.lines.postgres.port), "username": servers.PostgresAdmin, "password": c.postgres.Password,
+	})
 	secret(namespaceCrossplane, "matrix-support-bot", map[string]string{"access-token": c.bot.AccessToken})
 	secret(namespaceCrossplane, "account-webhook", map[string]string{"secret": c.portal.Secret})
 	secret(namespaceCrossplane, "redis-credentials", map[string]string{"password": c.redis.AdminPassword()})
 	secret(namespaceBackup, "backup-restic", map[string]string{"password": c.resticPassword})
 	secret(namespaceBackup, "backup-s3", map[string]string{"access-key": c.s3.AccessKey, "secret-key": c.s3.SecretKey})
 	c.apply(t, y.String())
-
-	c.installDeploy(t)
-	c.apply(t, c.composition("10s"))
-	c.makeTemplates(t)
+	for _, ns := range namespaces {
+		guide.types("kubectl -n crossplane-system get secret provider-sql-postgres-creds", "plana-odoo-18", ns)
+	}
 }
-
-// credentials of PostgreSQL in a namespace.
-func (c *cluster) credentials(ns string) string {
-	return fmt.Sprintf("---\napiVersion: v1\nkind: Secret\nmetadata: {namespace: %s, name: provider-sql-postgres-creds}\n"+
-		"stringData: {endpoint: %q, port: \"%d\", username: %q, password: %q}\n", ns, c.lines.postgres.host, c.lines.postgres.port, servers.PostgresAdmin, c.postgres.Password)
-}
-
-// installDeploy applies deploy/, with a patch for a server that has no TLS.
-func (c *cluster) installDeploy(t testing.TB) {
-	t.Helper()
-	overlay := filepath.Join(c.dir, "deploy")
-	mkdir(t, overlay)
-	c.run(t, "cp", "-R", filepath.Join(c.root, "deploy"), filepath.Join(overlay, "base"))
-	write(t, filepath.Join(overlay, "kustomization.yaml"), `
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [base, base/templates/basic-17, base/templates/basic-18, base/templates/pro-18, base/templates/pro-19]
-patches:
-  - target: {kind: ClusterProviderConfig}
-    patch: '[{"op": "replace", "path": "/spec/sslMode", "value": "disable"}]'
-`)
-	eventually(t, time.Minute, "kubectl apply -k deploy", func() error {
-		out, err := c.tryKubectl("", "apply", "-k", overlay)
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
-	c.kubectl(t, "wait", "--for=condition=Healthy", "--timeout=5m", "providers.pkg.crossplane.io,functions.pkg.crossplane.io,configurations.pkg.crossplane.io", "--all")
-}
-
-// compositionName is of the Composition with this installation's Platform.
-const compositionName = "planaclients-e2e"
 
 // composition is the one of this installation, with its servers.
 func (c *cluster) composition(grace string) string {
@@ -204,14 +192,20 @@ spec:
         backup: {repository: %q, region: us-east-1}
         deletion: {gracePeriod: %s}
 `, compositionName, c.lines.postgres.host, c.lines.postgres.port, gatewayController, "http://"+c.lines.matrix.address(), c.matrix.Name,
-		"http://"+c.lines.portal.address()+portalPath, c.lines.redis.address(), "s3:http://"+c.lines.s3.address()+"/"+c.s3.Bucket, grace)
+		"http://"+c.lines.portal.address()+portalPath, c.lines.redis.address(), c.repository(), grace)
 }
 
-// templates that this installation has: all but that of one pair, pro on 17.
+// repository of backups, as the cluster finds it.
+func (c *cluster) repository() string {
+	return "s3:http://" + c.lines.s3.address() + "/" + c.s3.Bucket
+}
+
+// templates that this installation has: all but that of one pair, pro on 17. The
+// guide declares two of them.
 var templates = []string{"basic-template-17", "basic-template-18", "pro-template-18", "pro-template-19"}
 
-// makeTemplates makes the template databases and their files.
-func (c *cluster) makeTemplates(t testing.TB) {
+// makeTemplates makes the template databases and their files, and declares them.
+func (c *cluster) makeTemplates(t testing.TB, guide *reading) {
 	t.Helper()
 	for _, name := range templates {
 		database := name + "." + domain
@@ -225,14 +219,18 @@ func (c *cluster) makeTemplates(t testing.TB) {
 			}
 			c.postgres.Exec(t, servers.PostgresOdoo, database, string(sql))
 		}
-		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q WITH IS_TEMPLATE true ALLOW_CONNECTIONS false", database))
+		guide.queries("postgres", "ALTER DATABASE", "pro-template-18."+domain, database)
 
 		files := filepath.Join(c.exports, "odoo-"+version, database, "ab")
 		mkdir(t, files)
 		write(t, filepath.Join(files, "ab"+strings.Repeat("0", 38)), "a file of "+name)
-		c.kubectl(t, "-n", namespaceCrossplane, "annotate", "databases.postgresql.sql.m.crossplane.io", name, "e2e/made=true", "--overwrite")
 	}
+	guide.types("kubectl apply -k deploy/templates/basic-18")
+	guide.types("kubectl apply -k deploy/templates/basic-18", "basic-18", "basic-17")
+	guide.types("kubectl apply -k deploy/templates/pro-18")
+	guide.types("kubectl apply -k deploy/templates/pro-18", "pro-18", "pro-19")
 	for _, name := range templates {
 		c.kubectl(t, "-n", namespaceCrossplane, "wait", "--for=condition=Ready", "--timeout=2m", "databases.postgresql.sql.m.crossplane.io/"+name)
 	}
+	guide.sees("kubectl -n crossplane-system get databases.postgresql.sql.m.crossplane.io", templates...)
 }

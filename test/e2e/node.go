@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -152,12 +154,21 @@ func (n *node) serveLogs(t testing.TB, ca *authority) {
 	cert, key := ca.certificate(t, "kubelet", "system:node:"+nodeName, "system:nodes", "127.0.0.1", nodeName)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
-		content, err := os.ReadFile(filepath.Join(n.logs, "pods", filepath.Base(fmt.Sprintf("%s_%s_%s.log", r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("container")))))
+		namespace, pod, container := r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("container")
+		log, err := os.Open(filepath.Join(n.logs, "pods", filepath.Base(fmt.Sprintf("%s_%s_%s.log", namespace, pod, container))))
 		if err != nil {
 			http.Error(w, "there is no log of this container", http.StatusNotFound)
 			return
 		}
-		_, _ = w.Write(content)
+		defer log.Close() //nolint:errcheck // It is only read from.
+		for more := r.FormValue("follow") == "true"; ; time.Sleep(100 * time.Millisecond) {
+			more = more && r.Context().Err() == nil && n.runs(namespace, pod, container)
+			_, _ = io.Copy(w, log)
+			if !more {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+		}
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -167,6 +178,24 @@ func (n *node) serveLogs(t testing.TB, ca *authority) {
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	t.Cleanup(func() { _ = server.Close() })
 	go func() { _ = server.ServeTLS(listener, cert, key) }()
+}
+
+// runs tells whether a container does, or will.
+func (n *node) runs(namespace, name, container string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.pods {
+		if p.spec.GetNamespace() == namespace && p.spec.GetName() == name {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, c := range slices.Concat(p.status.InitContainerStatuses, p.status.ContainerStatuses) {
+				if c.Name == container {
+					return c.State.Terminated == nil
+				}
+			}
+		}
+	}
+	return false
 }
 
 // heartbeat keeps the node from being taken for dead.

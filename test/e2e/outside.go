@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,8 +28,9 @@ type portal struct {
 	address string
 	Secret  string
 
-	mu    sync.Mutex
-	taken []webhook
+	mu        sync.Mutex
+	verifiers []*standardwebhooks.Webhook
+	taken     []webhook
 }
 
 // A webhook that the portal has taken.
@@ -43,13 +45,8 @@ const portalPath = "/v1/webhooks/tenants"
 
 func startPortal(t testing.TB) *portal {
 	t.Helper()
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret)
-	p := &portal{Secret: "whsec_" + base64.StdEncoding.EncodeToString(secret)}
-	verifier, err := standardwebhooks.NewWebhook(p.Secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := &portal{Secret: newWebhookSecret()}
+	p.accept(t, p.Secret)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
@@ -58,8 +55,8 @@ func startPortal(t testing.TB) *portal {
 			http.NotFound(w, r)
 			return
 		}
-		if err := verifier.Verify(body, r.Header); err != nil {
-			http.Error(w, err.Error(), http.StatusUnauthorized)
+		if !slices.ContainsFunc(p.verifiers, func(v *standardwebhooks.Webhook) bool { return v.Verify(body, r.Header) == nil }) {
+			http.Error(w, "no signature is right", http.StatusUnauthorized)
 			return
 		}
 		hook := webhook{ID: r.Header.Get(standardwebhooks.HeaderWebhookID)}
@@ -79,6 +76,29 @@ func startPortal(t testing.TB) *portal {
 	t.Cleanup(server.Close)
 	p.address = strings.TrimPrefix(server.URL, "http://")
 	return p
+}
+
+// newWebhookSecret returns a key that webhooks can be signed with.
+func newWebhookSecret() string {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret)
+	return "whsec_" + base64.StdEncoding.EncodeToString(secret)
+}
+
+// accept what is signed with one of these keys, and nothing else.
+func (p *portal) accept(t testing.TB, secrets ...string) {
+	t.Helper()
+	var verifiers []*standardwebhooks.Webhook
+	for _, secret := range secrets {
+		v, err := standardwebhooks.NewWebhook(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verifiers = append(verifiers, v)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.verifiers = verifiers
 }
 
 // about returns the types of the webhooks about a tenant, in order.

@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -246,18 +244,6 @@ func (x *tenant) follow(t testing.TB, typ, say string, environ ...string) string
 		t.Fatalf("%s of %s advises this, but: %v\n%s\n%s", typ, x.name, err, command, out)
 	}
 	return out
-}
-
-// shell runs a command as the administrator of the cluster and of the database
-// server would, and returns all that it says.
-func (c *cluster) shell(command string, environ ...string) (string, error) {
-	cmd := exec.CommandContext(interrupted, "sh", "-euc", command)
-	cmd.Env = append(os.Environ(),
-		"PATH="+filepath.Dir(c.kubectlBinary)+":"+postgresBin()+":"+os.Getenv("PATH"), "KUBECONFIG="+c.kubeconfig, "KUBERC=off",
-		"PGHOST="+c.postgres.Host, "PGPORT="+strconv.Itoa(int(c.postgres.Port)), "PGUSER="+servers.PostgresSuperuser, "PGPASSWORD="+c.postgres.Password, "PGDATABASE=postgres")
-	cmd.Env = append(cmd.Env, environ...)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }
 
 // foreign makes a database full of rows that is none of this project's.

@@ -14,6 +14,12 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
+// Languages of commands.
+const (
+	shell = "shell"
+	sql   = "sql"
+)
+
 // folders that have pages, beside the project's own.
 var folders = []string{"docs", "example", "deploy", "test"}
 
@@ -44,7 +50,10 @@ type Command struct {
 	Page string
 	Line int
 
-	// Run is what is typed: lines of shell.
+	// Language of it: shell, or sql for what a database server is told.
+	Language string
+
+	// Run is what is typed: lines of that language.
 	Run string
 
 	// Shows is what the page says that comes of it. Three dots in a line of their
@@ -108,12 +117,12 @@ func (p Page) Blocks() []Block {
 	return blocks
 }
 
-// Commands that the block shows: all of a shell block is one, and each prompt of
-// a console block begins one.
+// Commands that the block shows: all of a shell or SQL block is one, and each
+// prompt of a console block begins one.
 func (b Block) Commands() []Command {
 	switch b.Language {
-	case "shell":
-		return []Command{{Page: b.Page, Line: b.Line, Run: b.Text}}
+	case shell, sql:
+		return []Command{{Page: b.Page, Line: b.Line, Language: b.Language, Run: b.Text}}
 	case "console":
 	default:
 		return nil
@@ -124,7 +133,7 @@ func (b Block) Commands() []Command {
 	for i, line := range strings.Split(strings.TrimSuffix(b.Text, "\n"), "\n") {
 		typed, prompt := strings.CutPrefix(line, "$ ")
 		if prompt {
-			commands = append(commands, Command{Page: b.Page, Line: b.Line + i})
+			commands = append(commands, Command{Page: b.Page, Line: b.Line + i, Language: shell})
 		}
 		if len(commands) == 0 {
 			continue
@@ -153,7 +162,7 @@ func (p Page) Inline() []Command {
 	for i, line := range strings.Split(p.Text, "\n") {
 		for _, m := range inline.FindAllStringSubmatch(line, -1) {
 			run := placeholder.ReplaceAllString(strings.ReplaceAll(m[1], `\|`, "|"), "$1")
-			commands = append(commands, Command{Page: p.Path, Line: i + 1, Run: run + "\n"})
+			commands = append(commands, Command{Page: p.Path, Line: i + 1, Language: shell, Run: run + "\n"})
 		}
 	}
 	return commands
@@ -162,9 +171,12 @@ func (p Page) Inline() []Command {
 // Calls that the command makes of programs: each is a name and its arguments,
 // without their quotes. Variables are left as they are written.
 func (c Command) Calls() ([][]string, error) {
-	file, err := syntax.NewParser().Parse(strings.NewReader(c.Run), "")
+	if c.Language == sql {
+		return nil, nil
+	}
+	file, err := c.parse()
 	if err != nil {
-		return nil, fmt.Errorf("%s:%d: %w", c.Page, c.Line, err)
+		return nil, err
 	}
 	var calls [][]string
 	syntax.Walk(file, func(n syntax.Node) bool {
@@ -178,6 +190,35 @@ func (c Command) Calls() ([][]string, error) {
 		return true
 	})
 	return calls, nil
+}
+
+// Statements of the command, each a command of its own: what a reader types before
+// they look what came of it. A command whose output is shown is all one.
+func (c Command) Statements() ([]Command, error) {
+	if c.Language == sql || c.Shows != "" {
+		return []Command{c}, nil
+	}
+	file, err := c.parse()
+	if err != nil {
+		return nil, err
+	}
+	statements := make([]Command, 0, len(file.Stmts))
+	for _, s := range file.Stmts {
+		one := c
+		one.Line = c.Line + int(s.Pos().Line()) - 1
+		one.Run = c.Run[s.Pos().Offset():s.End().Offset()] + "\n"
+		statements = append(statements, one)
+	}
+	return statements, nil
+}
+
+// parse what is typed into a shell.
+func (c Command) parse() (*syntax.File, error) {
+	file, err := syntax.NewParser().Parse(strings.NewReader(c.Run), "")
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", c.Page, c.Line, err)
+	}
+	return file, nil
 }
 
 // text of a word, as the program gets it.
@@ -202,13 +243,17 @@ func text(parts []syntax.WordPart) string {
 
 // runs are the programs that need nothing but a clone of this project, Go, make
 // and git.
-var runs = []string{"make", "sed", "cat", "diff", "mkdir", "git", "grep", "cp", "tr", "printf", "_output/function"}
+var runs = []string{"make", "sed", "cat", "diff", "mkdir", "git", "grep", "cp", "tr", "printf", "sleep", "_output/function"}
 
 // needs are the programs that need more: a cluster, its servers or a desktop.
 var needs = []string{
 	"kubectl", "crossplane", "flux", "curl", "psql", "pg_restore", "restic", "odoo", "helm", "yq", "openssl",
 	"promtool", "sha256sum", "docker", "pre-commit", "read", "export", "rm", "cd", "go",
 }
+
+// ofCluster are those of needs that ask the cluster for something, or a server
+// that it has to do with.
+var ofCluster = []string{"kubectl", "crossplane", "flux", "curl", "psql", "pg_restore", "restic", "odoo", "openssl"}
 
 // quick are the targets of make that are done within seconds. Among the others
 // are those that run the pages.
@@ -217,6 +262,9 @@ var quick = []string{"render", "build"}
 // Local tells whether the command can be run without a cluster and within
 // seconds. An error is of a program that isn't known.
 func (c Command) Local() (bool, error) {
+	if c.Language == sql {
+		return false, nil
+	}
 	calls, err := c.Calls()
 	if err != nil {
 		return false, err
@@ -240,31 +288,46 @@ func slow(word string) bool {
 	return !strings.Contains(word, "=") && !slices.Contains(quick, word)
 }
 
-// ForCluster returns the commands that need a cluster, in the order of the pages.
+// ForCluster returns the statements that need a cluster, or one of the servers that
+// it has to do with, in the order of the pages.
 func ForCluster(root string) ([]Command, error) {
 	all, err := Read(root)
 	if err != nil {
 		return nil, err
 	}
-	var commands []Command
+	var found []Command
 	for _, p := range all {
 		for _, b := range p.Blocks() {
 			for _, c := range b.Commands() {
-				local, err := c.Local()
+				needed, err := c.needsCluster()
 				if err != nil {
 					return nil, err
 				}
-				calls, err := c.Calls()
+				if !needed {
+					continue
+				}
+				statements, err := c.Statements()
 				if err != nil {
 					return nil, err
 				}
-				if !local && slices.ContainsFunc(calls, func(call []string) bool { return call[0] == "kubectl" || call[0] == "crossplane" }) {
-					commands = append(commands, c)
-				}
+				found = append(found, statements...)
 			}
 		}
 	}
-	return commands, nil
+	return found, nil
+}
+
+// needsCluster tells whether any part of the command does.
+func (c Command) needsCluster() (bool, error) {
+	local, err := c.Local()
+	if err != nil || local {
+		return false, err
+	}
+	calls, err := c.Calls()
+	if err != nil {
+		return false, err
+	}
+	return c.Language == sql || slices.ContainsFunc(calls, func(call []string) bool { return slices.Contains(ofCluster, call[0]) }), nil
 }
 
 // Matches tells whether the output of a command is what the page shows of it.

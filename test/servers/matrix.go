@@ -26,7 +26,8 @@ type MatrixServer struct {
 	URL  string
 	Name string
 
-	secret string
+	secret    string
+	passwords map[string]string
 }
 
 // dendriteConfig keeps Dendrite's databases in its working directory, and its
@@ -61,7 +62,7 @@ func Matrix(t testing.TB) *MatrixServer {
 	t.Helper()
 	dendrite := tool(t, "dendrite")
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(freePort(t))))
-	s := &MatrixServer{URL: "http://" + address, Name: "matrix.test", secret: rand.Text()}
+	s := &MatrixServer{URL: "http://" + address, Name: "matrix.test", secret: rand.Text(), passwords: map[string]string{}}
 
 	dir := t.TempDir()
 	_, key, err := ed25519.GenerateKey(nil)
@@ -107,11 +108,33 @@ func (s *MatrixServer) Register(t testing.TB, localpart string) *mautrix.Client 
 		t.Fatalf("cannot make a client for the homeserver: %v", err)
 	}
 	admin := &synapseadmin.Client{Client: client}
-	user, err := admin.SharedSecretRegister(t.Context(), s.secret, synapseadmin.ReqSharedSecretRegister{Username: localpart, Password: rand.Text()})
+	password := rand.Text()
+	user, err := admin.SharedSecretRegister(t.Context(), s.secret, synapseadmin.ReqSharedSecretRegister{Username: localpart, Password: password})
 	if err != nil {
 		t.Fatalf("cannot register %s: %v\n%s", localpart, err, s.Log())
 	}
 	client.AccessToken = user.AccessToken
+	s.passwords[localpart] = password
+	return client
+}
+
+// LogIn a user who is registered already for another session, and return a client
+// of that.
+func (s *MatrixServer) LogIn(t testing.TB, localpart string) *mautrix.Client {
+	t.Helper()
+	client, err := mautrix.NewClient(s.URL, "", "")
+	if err != nil {
+		t.Fatalf("cannot make a client for the homeserver: %v", err)
+	}
+	_, err = client.Login(t.Context(), &mautrix.ReqLogin{
+		Type:             mautrix.AuthTypePassword,
+		Identifier:       mautrix.UserIdentifier{Type: mautrix.IdentifierTypeUser, User: localpart},
+		Password:         s.passwords[localpart],
+		StoreCredentials: true,
+	})
+	if err != nil {
+		t.Fatalf("cannot log %s in: %v\n%s", localpart, err, s.Log())
+	}
 	return client
 }
 

@@ -104,6 +104,10 @@ func (s *RedisServer) Client(t testing.TB) *redis.Client {
 // AdminPassword is the password of Redis' default user, who may do everything.
 func (s *RedisServer) AdminPassword() string { return s.admin }
 
+// UseAdminPassword has those who are its clients from now on log in with another
+// password, which the default user has been given.
+func (s *RedisServer) UseAdminPassword(password string) { s.admin = password }
+
 // Environ is what an effect is told about this server.
 func (s *RedisServer) Environ() map[string]string {
 	environ := map[string]string{

@@ -1,0 +1,465 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plana-pulse/function-planaclient/test/servers"
+)
+
+// untyped are statements on pages that nobody types here, and why not.
+var untyped = []struct{ page, begins, why string }{
+	{"docs/how-to/make-a-template.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo", "it takes Odoo itself: workers here have no container"},
+	{"docs/how-to/make-a-template.md", "CREATE DATABASE", "Odoo would fill it"},
+	{"docs/how-to/make-a-template.md", "SELECT name, state", "Odoo would have filled it"},
+	{"docs/how-to/make-a-template.md", "SELECT pg_terminate_backend", "nobody has been let in"},
+	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- \\\n  mv", "workers here have no container: the test moves the folder"},
+	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- odoo neutralize", "it takes Odoo itself"},
+	{"docs/how-to/use-flux.md", "flux reconcile", "there is no Flux here"},
+	{"docs/how-to/watch.md", "kubectl -n monitoring logs deployment/kube-state-metrics", "there is no kube-state-metrics here"},
+}
+
+// testPages does what pages say that takes a cluster, all of it in the life of one
+// tenant. What installs this project has been typed when this begins.
+func testPages(t *testing.T, c *cluster) {
+	r := c.reader
+	acme := &tenant{cluster: c, name: "acme", project: 23, tier: "pro", version: "18"}
+	if client, err := acme.get(); err != nil || client != nil {
+		_, _ = acme.delete()
+		acme.gone(t, patience)
+	}
+	if out, err := c.shell("make build"); err != nil {
+		t.Fatalf("make build: %v\n%s", err, out)
+	}
+
+	for _, part := range []struct {
+		name string
+		read func(t *testing.T, c *cluster, acme *tenant)
+	}{
+		{"install", readInstall},
+		{"tutorial, to a tenant", readTutorial},
+		{"watch", readWatch},
+		{"odds and ends", readOdds},
+		{"rotate secrets", readRotate},
+		{"restore a tenant", readRestore},
+		{"upgrade", readUpgrade},
+		{"tutorial, away again", readTutorialsEnd},
+		{"restore what was deleted", readRestoreDeleted},
+	} {
+		began := time.Now()
+		t.Run(part.name, func(t *testing.T) { part.read(t, c, acme) })
+		t.Logf("%s took %s", part.name, time.Since(began).Round(100*time.Millisecond))
+	}
+
+	for _, u := range untyped {
+		r.open(t, u.page).leaves(u.begins)
+	}
+	for i, s := range r.statements {
+		if !r.typed[i] {
+			t.Errorf("%s:%d: nobody types this, nor does anybody say why not: %s", s.Page, s.Line, s.Run)
+		}
+	}
+}
+
+// readInstall reads what comes after all is installed, and what the README says of
+// it all in short.
+func readInstall(t *testing.T, c *cluster, _ *tenant) {
+	guide := c.reader.open(t, "docs/how-to/install.md")
+	guide.types("kubectl create clusterrolebinding")
+	guide.types("kubectl -n plana-odoo-18 create rolebinding")
+	guide.sees("kubectl auth can-i create planaclient", "yes")
+	for verb, may := range map[string]bool{"create planaclient": true, "delete planaclient": true, "create jobs -n plana-odoo-18": true, "create jobs -n plana-odoo": false} {
+		if out, _ := c.shell("kubectl auth can-i " + verb + " --as=alice --as-group=support"); strings.HasSuffix(out, "yes\n") != may {
+			t.Errorf("may support %s? %s", verb, out)
+		}
+	}
+}
+
+// isReady tells whether a tenant is, from what kubectl get --watch says.
+func isReady(output string) bool {
+	for line := range strings.Lines(output) {
+		// NAME, TIER, VERSION, URL, SYNCED, READY, and more.
+		if f := strings.Fields(line); len(f) > 6 && f[4] == "True" && f[5] == "True" {
+			return true
+		}
+	}
+	return false
+}
+
+func readTutorial(t *testing.T, c *cluster, acme *tenant) {
+	page := c.reader.open(t, "docs/tutorial.md")
+	page.types("kubectl apply -f example/planaclient.yaml")
+	page.watches("kubectl get planaclient acme --watch", isReady)
+	acme.ready(t, patience)
+	page.sees("kubectl describe planaclient acme", "DatabaseReady", "SmokeTestPassed")
+	page.sees("kubectl get jobs --all-namespaces")
+	page.sees("kubectl get events", "planaclient/acme")
+	page.sees("kubectl get clusterusage", "planaclient-acme")
+	page.sees("kubectl -n crossplane-system get databases", "acme", "True")
+	page.sees("kubectl -n plana-odoo-18 get httproute", "acme.planapulse.app")
+	page.sees("kubectl -n backup get cronjob", "backup-acme")
+	page.sees("curl -sI https://acme.planapulse.app/web/login", "HTTP/2 200")
+
+	page.types("kubectl patch planaclient acme")
+	page.types("kubectl wait --for=condition=Suspended --timeout")
+	page.types("kubectl patch planaclient acme")
+	page.types("kubectl wait --for=condition=Suspended=False")
+	acme.ready(t, patience)
+
+	page.refused("kubectl delete planaclient acme", "tenant acme is deleted in order, after a last backup, and this has begun")
+	acme.condition(t, time.Minute, "Deprovisioned", "False", "GracePeriod")
+	page.types("kubectl annotate planaclient acme")
+	time.Sleep(time.Second)
+	acme.ready(t, patience)
+
+	// Both take the reader where they have been by now.
+	c.reader.open(t, "docs/how-to/install.md").repeats("kubectl apply -f example/planaclient.yaml")
+	c.reader.open(t, "docs/how-to/install.md").repeats("kubectl get planaclient acme --watch")
+	readme := c.reader.open(t, "README.md")
+	for _, begins := range []string{
+		"kubectl apply -f deploy/runtime-config.yaml", "crossplane xpkg install function", "crossplane xpkg install configuration",
+		"kubectl apply -k deploy && kubectl apply -k deploy/templates", "kubectl apply -f example/planaclient.yaml",
+	} {
+		readme.repeats(begins)
+	}
+	c.reader.open(t, "docs/how-to/use-flux.md").repeats("kubectl annotate planaclient acme")
+}
+
+func readTutorialsEnd(t *testing.T, c *cluster, acme *tenant) {
+	page := c.reader.open(t, "docs/tutorial.md")
+	page.refused("kubectl delete planaclient acme", "this has begun")
+	acme.condition(t, time.Minute, "Deprovisioned", "False", "")
+	page.sees("kubectl get planaclient acme -o yaml", "deletion:", "step:")
+	page.types("kubectl wait --for=delete")
+	acme.leftNothing(t)
+}
+
+func readWatch(t *testing.T, c *cluster, _ *tenant) {
+	page := c.reader.open(t, "docs/how-to/watch.md")
+	// All that it takes of the Prometheus operator is that its kinds are known.
+	list := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/prometheus-operator/prometheus-operator/example")
+	list.Dir = filepath.Join(c.root, "test", "monitoring")
+	operator, err := list.Output()
+	if err != nil {
+		t.Fatalf("cannot find the Prometheus operator's definitions: %v", err)
+	}
+	for _, kind := range []string{"podmonitors", "prometheusrules"} {
+		c.kubectl(t, "apply", "--server-side", "-f", filepath.Join(strings.TrimSpace(string(operator)), "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml"))
+	}
+	c.kubectl(t, "create", "namespace", "monitoring")
+	eventually(t, time.Minute, "the Prometheus operator's kinds are known", func() error {
+		if out, err := c.tryKubectl("", "get", "podmonitors,prometheusrules", "-A"); err != nil {
+			return errors.New(out)
+		}
+		return nil
+	})
+	page.sees("kubectl apply -k deploy/monitoring", "podmonitor.monitoring.coreos.com/function-planaclient created", "prometheusrule.monitoring.coreos.com/planaclient created")
+	page.sees("kubectl -n crossplane-system logs --selector pkg.crossplane.io/function=function-planaclient --tail=-1 --prefix", `"msg":"Changed"`)
+	page.types("kubectl get planaclient acme -o yaml | yq '.status.conditions[] | select(.status == \"False\")'")
+	page.types("kubectl get jobs --all-namespaces")
+	page.sees("kubectl get planaclient acme -o yaml | yq '.status.conditions[] | select(.type == \"Synced\")'", "ReconcileSuccess")
+	if out := page.types("kubectl diff -k deploy"); out != "" {
+		t.Errorf("deploy/ is applied, and yet there is a difference:\n%s", out)
+	}
+	page.sees("kubectl get planaclient acme -o yaml | yq '.status.conditions[] | select(.type == \"Responsive\")'", "Responsive")
+	page.sees("kubectl get planaclient acme -o yaml | yq .status.deletion", "null")
+	page.types("kubectl -n backup logs --selector app.kubernetes.io/name=backup-retention")
+	page.sees("kubectl -n crossplane-system describe pods", "package-runtime")
+	page.sees("kubectl describe function.pkg.crossplane.io", "HealthyPackageRevision")
+	page.types("kubectl -n crossplane-system logs --selector pkg.crossplane.io/function=function-planaclient --tail=100")
+	page.types("kubectl -n crossplane-system logs deployment/crossplane")
+
+	broken := &tenant{cluster: c, name: "broken", project: 72, tier: "starter", version: "18"}
+	c.apply(t, strings.NewReplacer(compositionName, "planaclients-broken", "kind: Platform\n", "kind: Platform\n        domain: no domain\n").Replace(c.composition("10s")))
+	if out, err := c.tryKubectl(strings.ReplaceAll(broken.yaml(), compositionName, "planaclients-broken"), "apply", "-f", "-"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	broken.condition(t, time.Minute, "Accepted", "False", "InvalidPlatform")
+	page.sees("kubectl -n crossplane-system logs --selector pkg.crossplane.io/function=function-planaclient --tail=-1 | grep Refused", "InvalidPlatform")
+	c.kubectl(t, "delete", "planaclient", "broken")
+	c.kubectl(t, "delete", "composition", "planaclients-broken")
+
+	page.sees("kubectl auth can-i list planaclients", "yes")
+}
+
+// readOdds reads pages with a statement or two each.
+func readOdds(t *testing.T, c *cluster, _ *tenant) {
+	c.reader.open(t, "docs/how-to/use-another-gateway.md").sees("kubectl get gatewayclass", "NAME", "CONTROLLER", gatewayController)
+
+	template := c.reader.open(t, "docs/how-to/make-a-template.md")
+	template.types("kubectl apply -k deploy/templates/pro-18")
+	template.sees("kubectl get planaclient acme -o jsonpath", "pro-template-18.planapulse.app")
+
+	versions := c.reader.open(t, "docs/reference/versions.md")
+	versions.types("_output/function --version")
+	versions.sees("kubectl get function.pkg.crossplane.io", c.registry+"/plana-pulse/function-planaclient:v0.1.0")
+}
+
+// readRotate gives everything new secrets, and takes the old ones away.
+func readRotate(t *testing.T, c *cluster, acme *tenant) {
+	page := c.reader.open(t, "docs/how-to/rotate-secrets.md")
+	backup := func(job string) {
+		t.Helper()
+		page.types("kubectl -n backup create job", "backup-acme-now", job)
+		page.types("kubectl -n backup wait", "backup-acme-now", job)
+	}
+
+	password := rand.Text()
+	page.queries("postgres", "CREATE ROLE plana2", "…", password)
+	page.types("for namespace in", "…", password)
+	page.sees("kubectl -n crossplane-system get databases", "acme")
+	backup("backup-acme-now")
+	page.query("postgres", page.says("ALTER ROLE plana NOLOGIN"))
+
+	// The tenants of other scenarios have repositories too, which take as long each.
+	page.types("openssl rand")
+	repository := fmt.Sprintf("RESTIC_REPOSITORY=%s/%s-%d", c.repository(), acme.name, acme.project)
+	page.having = []string{repository, "RESTIC_PASSWORD=" + c.resticPassword, "AWS_ACCESS_KEY_ID=" + c.s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + c.s3.SecretKey}
+	page.types("restic key add")
+	page.types("kubectl -n backup create secret generic backup-restic")
+
+	access, secret := "access-"+rand.Text(), rand.Text()
+	page.types("kubectl -n backup patch secret backup-s3", `"access-key":"…"`, fmt.Sprintf(`"access-key":%q`, access), `"secret-key":"…"`, fmt.Sprintf(`"secret-key":%q`, secret))
+	c.s3.Stop(t)
+	c.s3.AccessKey, c.s3.SecretKey = access, secret
+	c.s3.Start(c.reader.whole)
+
+	fresh, err := os.ReadFile(filepath.Join(c.reader.folder, "new-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.having = []string{repository, "RESTIC_PASSWORD=" + string(fresh), "AWS_ACCESS_KEY_ID=" + access, "AWS_SECRET_ACCESS_KEY=" + secret}
+	keys, err := c.reader.run("restic "+strings.TrimPrefix(page.says("restic key list"), "restic "), page.having, nil)
+	if err != nil {
+		t.Fatalf("restic key list: %v\n%s", err, keys)
+	}
+	page.types("restic key remove", "5c657874", oldKey(t, keys))
+
+	session := c.bot
+	c.bot = c.matrix.LogIn(c.reader.whole, "support-bot")
+	page.types("kubectl -n crossplane-system patch secret matrix-support-bot", "…", c.bot.AccessToken)
+	if _, err := session.Logout(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	webhook := newWebhookSecret()
+	c.portal.accept(t, c.portal.Secret, webhook)
+	page.types("kubectl -n crossplane-system patch secret account-webhook", "whsec_…", webhook)
+	c.portal.accept(t, webhook)
+	c.portal.Secret = webhook
+
+	admin := c.redis.AdminPassword()
+	tell := func(inline string, instead ...string) {
+		t.Helper()
+		var words []any
+		for _, word := range strings.Fields(page.says(inline, instead...)) {
+			words = append(words, word)
+		}
+		if err := c.redis.Client(t).Do(t.Context(), words...).Err(); err != nil {
+			t.Fatalf("%s: %v", inline, err)
+		}
+	}
+	next := rand.Text()
+	tell("ACL SETUSER default >NEW", "NEW", next)
+	page.types("kubectl -n crossplane-system patch secret redis-credentials", "…", next)
+	tell("ACL SETUSER default <OLD", "OLD", admin)
+	c.redis.UseAdminPassword(next)
+
+	page.types("kubectl -n crossplane-system delete pods")
+	c.kubectl(t, "-n", namespaceCrossplane, "wait", "--for=condition=Ready", "--timeout=2m", "pods", "--selector=pkg.crossplane.io/function=function-planaclient")
+
+	// What there is by now is to be found in this backup, with everything new.
+	c.postgres.Exec(t, servers.PostgresOdoo, acme.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
+	backup("backup-acme-once-more")
+	x := &tenant{cluster: c, name: "umbra", project: 71, tier: "starter", version: "18"}
+	x.apply(t)
+	x.ready(t, patience)
+	x.inService(t)
+	if out, err := x.delete(); err == nil || !strings.Contains(out, "this has begun") {
+		t.Fatalf("want the delete refused first, got %v\n%s", err, out)
+	}
+}
+
+// oldKey is the one of a restic repository's keys that isn't in use.
+func oldKey(t testing.TB, list string) string {
+	t.Helper()
+	for line := range strings.Lines(list) {
+		if m := regexp.MustCompile(`^ ([0-9a-f]{8})`).FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+	}
+	t.Fatalf("there is no other key:\n%s", list)
+	return ""
+}
+
+func readRestore(t *testing.T, c *cluster, acme *tenant) {
+	page := c.reader.open(t, "docs/how-to/restore-a-tenant.md")
+	aside := filepath.Join(filepath.Dir(acme.files()), "acme-before-restore")
+
+	c.postgres.Exec(t, servers.PostgresOdoo, acme.database(), "DROP TABLE customers")
+	page.types("kubectl annotate planaclient acme crossplane.io/paused=true")
+	page.types("kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme crossplane.io/paused=true")
+	page.queries("postgres", `ALTER DATABASE "acme.planapulse.app" ALLOW_CONNECTIONS false`)
+	if err := os.Rename(acme.files(), aside); err != nil {
+		t.Fatal(err)
+	}
+	page.restores(c, acme.database())
+	page.sees("curl -sI https://acme.planapulse.app/web/login", "HTTP/2 200")
+	page.types("kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme crossplane.io/paused-")
+	page.types("kubectl annotate planaclient acme crossplane.io/paused-")
+	acme.ready(t, patience)
+	acme.hasCustomers(t, acme.database())
+	page.query("postgres", page.says(`DROP DATABASE "acme-before-restore"`))
+	if err := os.RemoveAll(aside); err != nil {
+		t.Fatal(err)
+	}
+
+	page.anew()
+	page.restores(c, "acme-march."+domain)
+	page.queries("postgres", `ALTER DATABASE "acme-march.planapulse.app" OWNER`)
+	acme.hasCustomers(t, "acme-march."+domain)
+	page.anew()
+}
+
+// readRestoreDeleted brings back what the tutorial has deleted.
+func readRestoreDeleted(t *testing.T, c *cluster, acme *tenant) {
+	page := c.reader.open(t, "docs/how-to/restore-a-tenant.md")
+	page.restores(c, acme.database())
+	back := *acme
+	back.more = []string{"database: {adopt: true}"}
+	back.apply(t)
+	back.condition(t, patience, "Prepared", "False", "JobFailed")
+	client, err := back.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.queries(acme.database(), "UPDATE ir_config_parameter", "<metadata.uid of the new PLANAClient>", string(client.GetUID()))
+	page.types("kubectl -n plana-odoo-18 delete job tenant-prepare-acme-23")
+	back.ready(t, patience)
+	back.hasCustomers(t, back.database())
+}
+
+// hasCustomers checks that a database of the tenant's has the rows of its backup.
+func (x *tenant) hasCustomers(t testing.TB, database string) {
+	t.Helper()
+	if got := query[int64](t, x.cluster, database, "SELECT count(*) FROM customers"); got != 1000 {
+		t.Errorf("%s: want 1000 customers, got %d", database, got)
+	}
+	if got := x.cluster.owner(t, database); got != servers.PostgresOdoo {
+		t.Errorf("%s is %s's", database, got)
+	}
+	if files := filepath.Join(filepath.Dir(x.files()), database); !exists(files) {
+		t.Errorf("there is no folder %s", files)
+	}
+}
+
+// restores a backup by the page's Job.
+func (p *reading) restores(c *cluster, as string) {
+	p.Helper()
+	write(p, filepath.Join(p.folder, "restore.yaml"), p.shows("yaml", "kind: Job",
+		"s3:https://sos-bg-sof-1.exo.io/plana-backup", c.repository(),
+		"value: bg-sof-1", "value: us-east-1",
+		"value: pg01.planapulse.com", fmt.Sprintf("value: %q", c.lines.postgres.host),
+		`value: "5432"`, fmt.Sprintf(`value: "%d"`, c.lines.postgres.port),
+		"value: require", "value: disable",
+		"value: acme.planapulse.app", "value: "+as))
+	p.types("kubectl apply -f restore.yaml")
+	p.sees("until kubectl -n backup logs -f job/restore-acme-23", `"msg":"Restored"`)
+}
+
+// anew makes room for another Job of that name.
+func (p *reading) anew() {
+	p.Helper()
+	if out, err := p.run(p.says("kubectl -n backup delete job restore-acme-23"), nil, nil); err != nil {
+		p.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// readUpgrade goes to the next version and back, by way of the trouble that the page
+// knows a way out of.
+func readUpgrade(t *testing.T, c *cluster, acme *tenant) {
+	page := c.reader.open(t, "docs/how-to/upgrade.md")
+	page.types("mkdir -p _output/acme")
+	for _, what := range []string{
+		"kubectl get planaclient acme", "kubectl get clusterusage", "kubectl -n crossplane-system get databases",
+		"kubectl -n plana-odoo-18 get httproute", "kubectl -n backup get cronjob",
+	} {
+		page.types(what)
+	}
+	write(t, filepath.Join(page.folder, "_output", "composition.yaml"), c.composition("10s"))
+	page.having = []string{"COMPOSITION=_output/composition.yaml"}
+	page.types("git checkout v0.1.0 && make render")
+	page.types("git checkout main && make render")
+	page.types("diff -u")
+	rendered, err := os.ReadFile(filepath.Join(page.folder, "_output", "after.yaml"))
+	if err != nil || !strings.Contains(string(rendered), "kind: HTTPRoute") {
+		t.Errorf("want a tenant in service, got %v:\n%s", err, rendered)
+	}
+
+	next := filepath.Join(c.dir, "next")
+	mkdir(t, next)
+	c.publish(t, "v0.2.0", next)
+	const example = "registry.example.com/plana-pulse"
+	here := c.registry + "/plana-pulse"
+	serves := func(version string) {
+		t.Helper()
+		out := c.kubectl(t, "-n", namespaceCrossplane, "get", "pods", "--selector=pkg.crossplane.io/function=function-planaclient", "-o", "jsonpath={.items[*].spec.containers[0].image}")
+		for _, image := range strings.Fields(out) {
+			if image != here+"/function-planaclient:"+version {
+				t.Errorf("want %s to serve, got %s", version, out)
+			}
+		}
+	}
+
+	page.types("kubectl apply -k deploy")
+	page.types("kubectl patch function.pkg.crossplane.io function-planaclient --type merge -p '{\"spec\":{\"package\"", example, here)
+	page.types("kubectl wait --for=jsonpath", example, here)
+	page.types("kubectl wait --for=condition=Healthy")
+	serves("v0.2.0")
+	page.types("kubectl patch configurations.pkg.crossplane.io", example, here)
+	page.sees("kubectl get planaclients", "acme")
+	acme.ready(t, patience)
+
+	page.types("kubectl patch function.pkg.crossplane.io function-planaclient --type merge -p '{\"spec\":{\"package\"", example, here)
+	page.types("kubectl wait --for=jsonpath", example, here)
+	page.types("kubectl wait --for=condition=Healthy")
+	serves("v0.1.0")
+	acme.ready(t, patience)
+
+	c.kubectl(t, "patch", "function.pkg.crossplane.io", "function-planaclient", "--type=merge", "-p", `{"spec":{"revisionActivationPolicy":"Manual"}}`)
+	eventually(t, time.Minute, "there is no function", func() error {
+		out := c.kubectl(t, "-n", namespaceCrossplane, "get", "pods", "--selector=pkg.crossplane.io/function=function-planaclient", "-o", "name")
+		if out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
+	page.types("kubectl patch function.pkg.crossplane.io function-planaclient --type merge -p '{\"spec\":{\"revisionActivationPolicy\"")
+	var stuck string
+	eventually(t, time.Minute, "a revision that nobody has activated", func() error {
+		page.types("kubectl get functionrevisions.pkg.crossplane.io")
+		stuck = c.kubectl(t, "get", "functionrevisions.pkg.crossplane.io", "-o", `jsonpath={.items[?(@.spec.desiredState=="")].metadata.name}`)
+		if stuck == "" {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	page.types("kubectl patch functionrevisions.pkg.crossplane.io", "function-planaclient-4f1c2d", stuck)
+	eventually(t, time.Minute, "there is a function", func() error {
+		out, err := c.tryKubectl("", "-n", namespaceCrossplane, "wait", "--for=condition=Ready", "--timeout=10s", "pods", "--selector=pkg.crossplane.io/function=function-planaclient")
+		if err != nil {
+			return errors.New(out)
+		}
+		return nil
+	})
+}
