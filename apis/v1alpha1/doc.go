@@ -5,11 +5,3 @@
 // +groupName=planapulse.com
 // +versionName=v1alpha1
 package v1alpha1
-
-import "k8s.io/apimachinery/pkg/runtime/schema"
-
-// Kind of the composite resource.
-const Kind = "PLANAClient"
-
-// GroupVersion of the composite resource.
-var GroupVersion = schema.GroupVersion{Group: "planapulse.com", Version: "v1alpha1"}

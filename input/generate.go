@@ -1,6 +1,0 @@
-//go:build generate
-
-// Package input holds the function's input.
-package input
-
-//go:generate ../hack/generate
