@@ -338,15 +338,20 @@ func readRestoreDeleted(t *testing.T, c *cluster, acme *tenant) {
 	back := *acme
 	back.more = []string{"database: {adopt: true}"}
 	back.apply(t)
-	back.condition(t, patience, "Prepared", "False", "JobFailed")
+	back.ready(t, patience)
+	back.hasCustomers(t, back.database())
 	client, err := back.get()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page.queries(acme.database(), "UPDATE ir_config_parameter", "<metadata.uid of the new PLANAClient>", string(client.GetUID()))
-	page.types("kubectl -n plana-odoo-18 delete job tenant-prepare-acme-23")
-	back.ready(t, patience)
-	back.hasCustomers(t, back.database())
+	const mark = "SELECT value FROM ir_config_parameter WHERE key = 'planaclient.tenant'"
+	if got, want := query[string](t, c, back.database(), mark), "acme/"+string(client.GetUID()); got != want {
+		t.Errorf("the database is marked as %s's, and the tenant is %s", got, want)
+	}
+	// The tutorial's reader, where the cluster is left up, finds none of that name.
+	if out, err := back.delete(); err == nil {
+		t.Errorf("want the delete refused first, got %s", out)
+	}
 }
 
 // hasCustomers checks that a database of the tenant's has the rows of its backup.
