@@ -23,11 +23,12 @@ import (
 )
 
 // stopTimeout is how long calls in flight may take once the function is asked
-// to stop. Crossplane gives a call 20 seconds and Kubernetes gives a pod 30.
+// to stop. Kubernetes gives a pod 30 seconds, unless it is told otherwise.
 const stopTimeout = 20 * time.Second
 
 // latencyBuckets are the bounds of the histogram of how long calls take, in
-// seconds. A call takes a millisecond or two; after 20 seconds nobody waits.
+// seconds. A call takes a millisecond or two. Crossplane gives up on a tenant's
+// whole pipeline after two minutes, so one of 20 seconds is as good as lost.
 var latencyBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 20}
 
 // connectionAge is how long a connection may last. Crossplane spreads its calls

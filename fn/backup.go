@@ -13,8 +13,8 @@ import (
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
-// startingDeadline is how late a backup may start, after an outage of the
-// control plane. Without one, a CronJob that misses 100 runs never runs again.
+// startingDeadline is how late a backup may start, after an outage of the control
+// plane. Without one it would start however late, among people at work.
 const startingDeadline = 2 * time.Hour
 
 // twoNights without a backup, with room for one that began late.

@@ -75,9 +75,9 @@ func database(t *tenancy) (composed, outcome) {
 		// Neither has a meaning once the database exists, and the strategy is
 		// immutable.
 		params.Template = observed.Spec.ForProvider.Template
+		params.Strategy = observed.Spec.ForProvider.Strategy
 		// What is proven of it is proven of the server that it was proven on.
 		db.Spec.ProviderConfigReference = observed.Spec.ProviderConfigReference
-		params.Strategy = observed.Spec.ForProvider.Strategy
 	}
 	if t.done(effectTenantPrepare) {
 		params.Owner = ptr.To(t.platform.Postgres.OdooRole)

@@ -53,6 +53,7 @@ func (t *tenancy) chooseTemplate() template {
 		chosen.undecided = waits(reasonWaiting, "it isn't known yet whether there is a template %s", object)
 
 	case declared == nil:
+		// There is none to clone, and none is meant to be there.
 
 	// It is declared, so it is meant to be there. To install modules for a
 	// quarter of an hour because a provider was slow would help nobody.

@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,13 +13,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
-// A tenancy is all that a request says of one tenant, decoded once.
+// A tenancy is all that a request says of one tenant, decoded once, and what is to
+// be asked of the next request.
 type tenancy struct {
 	// client is the tenant as it is asked for, with its defaults.
 	client *v1alpha1.PLANAClient
@@ -69,39 +72,50 @@ func (t *tenancy) callAgain(after time.Duration) {
 	}
 }
 
-// newTenancy of a tenant that may be as it is asked for.
+// newTenancy of a client and a platform that are valid.
 func newTenancy(client *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) *tenancy {
+	version := versionOf(client, obs.database)
 	t := &tenancy{
 		client:      client,
 		platform:    platform,
+		version:     platform.Version(version),
 		tier:        platform.Tier(client.Spec.Tier),
+		odooVersion: version,
+		database:    databaseName(client, platform),
+		observed:    obs,
 		now:         metav1.NewTime(now.UTC().Truncate(time.Second)),
 		wanted:      map[string]*fnv1.ResourceSelector{},
-		odooVersion: client.Spec.OdooVersion,
-		database:    client.Spec.Subdomain + "." + platform.Domain,
-		observed:    obs,
 	}
-	switch recorded := client.Status.OdooVersion; {
-	case recorded != "" && client.Status.DatabaseUID != "":
-		t.odooVersion = recorded
-	case obs.database != nil:
-		// The version that was asked for may have changed since the database was
-		// composed, and what the status says may be of an object before this one.
-		if v := v1alpha1.OdooVersion(obs.database.GetLabels()[labelOdooVersion]); slices.Contains(versions, v) {
-			t.odooVersion = v
-		} else if recorded != "" {
-			t.odooVersion = recorded
-		}
-	}
-	if s := client.Status; s.DatabaseUID != "" && s.DatabaseName != "" {
-		// A Platform with another domain must not lead this tenant's Database
-		// object to a database of that name, which would pass for proven.
-		t.database = s.DatabaseName
-	}
-	t.version = platform.Version(t.odooVersion)
 	t.ledger = t.makeLedger()
 	t.template = t.chooseTemplate()
 	return t
+}
+
+// versionOf Odoo that a tenant is on, or will be created with.
+func versionOf(client *v1alpha1.PLANAClient, db *sqlv1alpha1.Database) v1alpha1.OdooVersion {
+	recorded := client.Status.OdooVersion
+	switch {
+	case recorded != "" && client.Status.DatabaseUID != "":
+		return recorded
+	case db == nil:
+		return client.Spec.OdooVersion
+	}
+	// The version that was asked for may have changed since the database was
+	// composed, and what the status says may be of an object before this one.
+	if v := v1alpha1.OdooVersion(db.GetLabels()[labelOdooVersion]); slices.Contains(versions, v) {
+		return v
+	}
+	return cmp.Or(recorded, client.Spec.OdooVersion)
+}
+
+// databaseName of a tenant, which is its host's too.
+func databaseName(client *v1alpha1.PLANAClient, platform *v1beta1.Platform) string {
+	if s := client.Status; s.DatabaseUID != "" && s.DatabaseName != "" {
+		// A Platform with another domain must not lead this tenant's Database
+		// object to a database of that name, which would pass for proven.
+		return s.DatabaseName
+	}
+	return client.Spec.Subdomain + "." + platform.Domain
 }
 
 // wasReady tells whether the tenant was Ready when it was last reconciled.

@@ -12,8 +12,9 @@ import (
 )
 
 // This file is what people see of the function's work who don't look at a tenant:
-// what it counts, and what it logs. Neither holds what a tenant's owner or a
-// controller has written, and what is counted names no tenant.
+// what it counts, and what it logs. What is counted names no tenant. What is logged
+// doesn't repeat what a tenant's owner or a controller has written, unless it is of
+// a wrong type and so can't be read.
 
 // Outcomes of a call.
 const (
