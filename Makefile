@@ -61,7 +61,7 @@ release-check: ## Build a release in two clones, and fail unless it is the same 
 	@hack/release --check
 
 .PHONY: generate
-generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference pages from the API types.
+generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference pages.
 	@hack/generate
 
 .PHONY: check-generated

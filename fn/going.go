@@ -17,7 +17,7 @@ const (
 	// requirementDatabase is the tenant's own Database object.
 	requirementDatabase = "database"
 
-	// requirementJobs are all Jobs that work for the tenant, nightly ones too.
+	// requirementJobs are all Jobs with the tenant's label, nightly ones too.
 	requirementJobs = "jobs"
 )
 
@@ -83,7 +83,8 @@ func (t *tenancy) nameTaken(s jobSpec) outcome {
 	return outcome{}
 }
 
-// allJobs that the tenant has, composed or not.
+// allJobs with the tenant's label, composed or not. An earlier tenant of its name
+// may have left some behind.
 func (t *tenancy) allJobs() []batchv1.Job {
 	t.require(requirementJobs, &fnv1.ResourceSelector{
 		ApiVersion: batchv1.SchemeGroupVersion.String(),
