@@ -219,7 +219,7 @@ func (c *cluster) makeTemplates(t testing.TB, guide *reading) {
 			}
 			c.postgres.Exec(t, servers.PostgresOdoo, database, string(sql))
 		}
-		guide.queries("postgres", "ALTER DATABASE", "pro-template-18."+domain, database)
+		guide.queries("ALTER DATABASE", "pro-template-18."+domain, database)
 
 		files := filepath.Join(c.exports, "odoo-"+version, database, "ab")
 		mkdir(t, files)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,9 +210,13 @@ func (p *reading) find(begins string, instead []string) pages.Command {
 func (p *reading) types(begins string, instead ...string) string {
 	p.Helper()
 	s := p.find(begins, instead)
+	began := time.Now()
 	out, err := p.run(s.Run, p.having, nil)
 	if err != nil {
 		p.Fatalf("%s:%d: %s: %v\n%s", s.Page, s.Line, s.Run, err, out)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		p.Logf("%s:%d took %s", s.Page, s.Line, took.Round(100*time.Millisecond))
 	}
 	if s.Shows != "" && !s.Matches(out) {
 		p.Errorf("%s:%d: this is shown:\n%s\nand this is what comes of it:\n%s", s.Page, s.Line, s.Shows, out)
@@ -251,21 +254,19 @@ func (p *reading) watches(begins string, enough func(output string) bool) {
 	}
 }
 
-// queries a database with what the page says in SQL, as the server's superuser.
-func (p *reading) queries(database, begins string, instead ...string) string {
+// queries the PostgreSQL server with what the page says in SQL, as its superuser.
+func (p *reading) queries(begins string, instead ...string) {
 	p.Helper()
-	s := p.find(begins, instead)
-	return p.query(database, s.Run)
+	p.query(p.find(begins, instead).Run)
 }
 
-// query a database, and return what psql says.
-func (p *reading) query(database, sql string) string {
+// query the PostgreSQL server as its superuser.
+func (p *reading) query(sql string) {
 	p.Helper()
-	out, err := p.run(fmt.Sprintf("psql --no-psqlrc --set=ON_ERROR_STOP=1 --dbname=%s <<'SQL'\n%s\nSQL\n", database, sql), p.having, nil)
+	out, err := p.run("psql --no-psqlrc --set=ON_ERROR_STOP=1 <<'SQL'\n"+sql+"\nSQL\n", p.having, nil)
 	if err != nil {
 		p.Fatalf("%s: %s: %v\n%s", p.page, sql, err, out)
 	}
-	return out
 }
 
 // says returns what the page has in the middle of a sentence, with other values.
