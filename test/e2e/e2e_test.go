@@ -27,7 +27,7 @@ func TestE2E(t *testing.T) {
 func TestFaults(t *testing.T) {
 	times, err := strconv.Atoi(os.Getenv("FAULTS"))
 	if err != nil {
-		t.Skip("it takes an hour: make e2e-faults runs it")
+		t.Skip("it takes long: make e2e-faults runs it")
 	}
 	r := &report{}
 	c := startCluster(t)
