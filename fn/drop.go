@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 )
 
@@ -35,9 +36,20 @@ func needsOpenDatabase(t *tenancy) bool {
 func openDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
 	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
-		return composed{}, settling(reasonOpening, "database %s is being opened for its last backup: %s", t.database, whyUnsynced(db))
+		return composed{}, t.changing(db, reasonOpening, "opened for its last backup")
 	}
 	return composed{}, arrived(reasonCompleted, "database %s is open", t.database)
+}
+
+// changing tells how a database stands that provider-sql has been told to change.
+// Whatever it complains of, it is somebody's turn to look: it tries again, but
+// nothing else here would ever say why a tenant doesn't go.
+func (t *tenancy) changing(db *sqlv1alpha1.Database, reason, how string) outcome {
+	if db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionFalse {
+		return settling(reason, "database %s is being %s", t.database, how)
+	}
+	at := map[string]string{"name": t.client.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret}
+	return troubleProviderFails.outcome(at, "database %s is being %s: %s", t.database, how, whyUnsynced(db))
 }
 
 // databaseClosed tells whether the tenant's database may refuse connections.
@@ -52,7 +64,7 @@ func (t *tenancy) databaseClosed() bool {
 func closeDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
 	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
-		return composed{}, settling(reasonClosing, "database %s is being closed to connections: %s", t.database, whyUnsynced(db))
+		return composed{}, t.changing(db, reasonClosing, "closed to connections")
 	}
 	return composed{}, arrived(reasonCompleted, "database %s is closed", t.database)
 }
@@ -94,8 +106,12 @@ func dropDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
 	switch {
 	case db == nil:
-		if going, why := t.databaseGoing(); going {
-			return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, why)
+		switch object, known := t.databaseObject(); {
+		case !known:
+			return composed{}, settling(reasonDropping, "it isn't known yet whether database %s is gone", t.database)
+		// One that nobody is deleting is somebody else's, and none of ours to wait for.
+		case object != nil && object.GetDeletionTimestamp() != nil:
+			return composed{}, t.changing(object, reasonDropping, "dropped")
 		}
 		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)
 	case !t.mayDrop():
@@ -104,7 +120,7 @@ func dropDatabase(t *tenancy) (composed, outcome) {
 	case !t.ownsDatabase():
 		return composed{}, settling(reasonDropping, "database %s isn't this tenant's and stays; its Database object is being taken away", t.database)
 	default:
-		return composed{}, settling(reasonDropping, "database %s is being dropped: %s", t.database, whyUnsynced(db))
+		return composed{}, t.changing(db, reasonDropping, "dropped")
 	}
 }
 

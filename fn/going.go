@@ -21,20 +21,6 @@ const (
 	requirementJobs = "jobs"
 )
 
-// databaseGoing tells whether the Database object, which isn't composed any
-// more, is still there or may still be there, and why.
-func (t *tenancy) databaseGoing() (bool, string) {
-	switch db, known := t.databaseObject(); {
-	case !known:
-		return true, "it isn't known yet whether it is gone"
-	// One that nobody is deleting is somebody else's, and none of ours to wait for.
-	case db != nil && db.GetDeletionTimestamp() != nil:
-		return true, whyUnsynced(db)
-	default:
-		return false, ""
-	}
-}
-
 // databaseObject returns the object of the tenant's name, composed or not, and
 // whether it has been looked for.
 func (t *tenancy) databaseObject() (object *sqlv1alpha1.Database, known bool) {

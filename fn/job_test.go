@@ -780,3 +780,23 @@ func TestTenantDataArrivesUnharmed(t *testing.T) {
 		})
 	}
 }
+
+// TestJobEditedByHand leaves to others what this function never sets of a Job: to
+// apply what was observed a moment ago would undo what they do next.
+func TestJobEditedByHand(t *testing.T) {
+	w := withDatabase(t)
+	spec := w.composed["matrix-room-create"].in("spec")
+	spec["suspend"], spec["parallelism"], spec["ttlSecondsAfterFinished"] = true, int64(0), int64(60)
+	spec["activeDeadlineSeconds"] = int64(7200)
+
+	got := w.reconcile().GetDesired().GetResources()["matrix-room-create"].GetResource().GetFields()["spec"].GetStructValue().GetFields()
+	for _, name := range []string{"suspend", "parallelism", "ttlSecondsAfterFinished"} {
+		if v, asked := got[name]; asked {
+			t.Errorf("%s of a Job is somebody else's, but asked for: %v", name, v)
+		}
+	}
+	// What it does set stays as somebody has left it: the Job is under way.
+	if got := got["activeDeadlineSeconds"].GetNumberValue(); got != 7200 {
+		t.Errorf("want a deadline that was extended to stay so, got %v", got)
+	}
+}

@@ -54,12 +54,22 @@ func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready boo
 	return found
 }
 
+// notOurs are parts of a Job's spec that this function never sets and that people,
+// and controllers that queue Jobs, change while it runs. To ask for them as they
+// were observed would take back what somebody has changed since.
+var notOurs = []string{"suspend", "parallelism", "ttlSecondsAfterFinished"}
+
 // asKept returns what is desired of a composed resource that is to stay just as it
 // was observed. One isn't: a Database object that may create, and has met a
 // database that is somebody else's. Were that one to go, provider-sql would create
 // another in its image.
 func asKept(key string, s *structpb.Struct) *structpb.Struct {
 	out := asObserved(s)
+	if observed := s.GetFields()[partSpec].GetStructValue(); observed != nil && stringAt(s, "kind") == "Job" {
+		spec := maps.Clone(observed.GetFields())
+		maps.DeleteFunc(spec, func(name string, _ *structpb.Value) bool { return slices.Contains(notOurs, name) })
+		out.Fields[partSpec] = structpb.NewStructValue(&structpb.Struct{Fields: spec})
+	}
 	if key != keyDatabase {
 		return out
 	}

@@ -364,6 +364,58 @@ func TestTeardownStops(t *testing.T) {
 	}
 }
 
+// TestTeardownWaitsForProvider has somebody look wherever a teardown waits for
+// provider-sql, and provider-sql can't do what it is told.
+func TestTeardownWaitsForProvider(t *testing.T) {
+	told := func(t *testing.T, rsp *fnv1.RunFunctionResponse, says string) {
+		t.Helper()
+		want := isFalse("Deprovisioned", "ProviderFails", says+": cannot log in", "kubectl -n crossplane-system describe secret provider-sql-postgres-creds")
+		if diff := want.diff(rsp); diff != "" {
+			t.Error(diff)
+		}
+		if got := rsp.GetMeta().GetTtl().AsDuration(); got != time.Minute {
+			t.Errorf("want it looked at again after a minute, got %s", got)
+		}
+	}
+
+	w := finished(t)
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	var rsp *fnv1.RunFunctionResponse
+	for range 20 {
+		rsp = w.reconcile()
+		for key, o := range w.composed {
+			if closing := o.at("spec", "forProvider", "allowConnections") == false; key == "database" && closing {
+				w.refuse(o)
+				continue
+			}
+			w.settle(key)
+		}
+		w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	}
+	told(t, rsp, "database acme.planapulse.app is being closed to connections")
+
+	// Once it isn't composed any more, the object is still there for as long as
+	// provider-sql hasn't dropped the database.
+	var object object
+	for range 20 {
+		if o := w.composed["database"]; o != nil {
+			object = o
+			w.settle("database")
+		}
+		w.reconcile()
+		if w.composed["database"] == nil {
+			break
+		}
+		for key := range w.composed {
+			w.settle(key)
+		}
+	}
+	object.in("metadata")["deletionTimestamp"] = "2026-11-02T09:00:00Z"
+	w.refuse(object)
+	w.others = append(w.others, object)
+	told(t, w.reconcile(), "database acme.planapulse.app is being dropped")
+}
+
 // TestSuspend takes a tenant out of service and back.
 func TestSuspend(t *testing.T) {
 	w := finished(t)

@@ -246,6 +246,13 @@ func (w *world) apply(key string, desired object) {
 	var frozen [][]string
 	switch before["kind"] {
 	case "Job":
+		// What isn't asked for stays as others have it.
+		desired = clone(desired)
+		for _, name := range []string{"suspend", "parallelism", "ttlSecondsAfterFinished"} {
+			if _, asked := desired.in("spec")[name]; !asked && before.at("spec", name) != nil {
+				desired.in("spec")[name] = before.at("spec", name)
+			}
+		}
 		frozen = [][]string{{"spec"}}
 	case "Database":
 		frozen = [][]string{{"spec", "forProvider", "template"}, {"spec", "forProvider", "strategy"}}
@@ -334,6 +341,15 @@ func (w *world) fail(key string) {
 			"lastTransitionTime": "2026-11-02T08:01:00Z",
 		}},
 	}
+}
+
+// refuse has provider-sql say that it can't do what a Database asks for.
+func (w *world) refuse(db object) {
+	w.tb.Helper()
+	db["status"] = map[string]any{"conditions": []any{
+		map[string]any{"type": "Ready", "status": "True", "reason": "Available", "lastTransitionTime": "2026-11-02T08:01:00Z"},
+		map[string]any{"type": "Synced", "status": "False", "reason": "ReconcileError", "message": "cannot log in", "lastTransitionTime": "2026-11-02T08:01:00Z"},
+	}}
 }
 
 // finish provisions the tenant to its end: everything is settled as soon as it
