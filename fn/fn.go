@@ -77,6 +77,11 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	}
 
 	p := t.pursue()
+	if p.hold != nil {
+		f.noteProgress(log, t, p)
+		response.Fatal(rsp, p.hold)
+		return rsp, nil
+	}
 	if err := respond(rsp, t, p); err != nil {
 		f.noteBroken(log, err)
 		response.Fatal(rsp, err)

@@ -256,6 +256,43 @@ func TestKeptDatabaseOnlyLooks(t *testing.T) {
 	}
 }
 
+// TestOrphanIsLeftAlone has nothing applied any more once a delete with
+// --cascade=orphan may be carried out at any moment: what is applied then gets an
+// owner that is gone in the next one, and is collected as garbage.
+func TestOrphanIsLeftAlone(t *testing.T) {
+	fatal := func(rsp *fnv1.RunFunctionResponse) string {
+		return strings.Join(resultsOf(rsp, fnv1.Severity_SEVERITY_FATAL), "\n")
+	}
+
+	w := finished(t)
+	w.client.in("metadata", "annotations")[deleted] = "Orphan"
+	before := clone(w.composed["guard"])
+	if rsp := w.reconcile(); fatal(rsp) != "" {
+		t.Fatalf("the guard must go first: %s", fatal(rsp))
+	}
+
+	for name, guard := range map[string]object{"going": before, "gone": nil} {
+		delete(w.composed, "guard")
+		if guard != nil {
+			guard.in("metadata")["deletionTimestamp"] = "2026-11-03T08:00:00Z"
+			w.composed["guard"] = guard
+		}
+		rsp := w.reconcile()
+		if got := fatal(rsp); !strings.Contains(got, "kubectl delete planaclient acme --cascade=orphan") {
+			t.Errorf("the guard is %s: want a fatal result that says what to do, got %q", name, got)
+		}
+		if keys := keysOf(rsp); len(keys) > 0 {
+			t.Errorf("the guard is %s: want nothing composed, got %v", name, keys)
+		}
+	}
+
+	delete(w.composed, "guard")
+	delete(w.client.in("metadata", "annotations"), deleted)
+	if rsp := w.reconcile(); fatal(rsp) != "" || !slices.Contains(keysOf(rsp), "guard") {
+		t.Errorf("a delete that was cancelled: want the guard back, got %v %s", keysOf(rsp), fatal(rsp))
+	}
+}
+
 // TestWithdrawnOnRecord has what is done just as the grace period ends on record
 // before its Job goes: nobody would know what there is to be undone.
 func TestWithdrawnOnRecord(t *testing.T) {

@@ -25,6 +25,9 @@ type progress struct {
 	// finished is whether the tenant is as it was asked to be.
 	finished bool
 
+	// hold says why nothing at all may be applied or taken away. Nil: it may.
+	hold error
+
 	// suspension and deletion as the status is to remember them.
 	suspension *v1alpha1.SuspensionStatus
 	deletion   *v1alpha1.DeletionStatus

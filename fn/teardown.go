@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -122,6 +123,11 @@ func deprovision(t *tenancy) *progress {
 
 	if metav1.DeletionPropagation(t.deletionPolicy()) == metav1.DeletePropagationOrphan && !t.dropping() {
 		// --cascade=orphan: what the tenant consists of outlives its object.
+		if t.unguarded() {
+			p.hold = fmt.Errorf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. To keep it: kubectl annotate planaclient %[1]s %[2]s-",
+				t.client.GetName(), annotationDeletionAttempt)
+			return p
+		}
 		t.keepAll(p)
 		p.finished = t.wasReady()
 		delete(p.composed, keyGuard)
@@ -170,6 +176,15 @@ func deprovision(t *tenancy) *progress {
 	}
 	p.say(conditionDeprovisioned, o)
 	return p
+}
+
+// unguarded tells whether the guard is gone, or as good as gone, so that the delete
+// is carried out at any moment. With --cascade=orphan the garbage collector then
+// takes the owner off all that the tenant consists of. Crossplane, which may not
+// have seen the delete yet, would put it on again with whatever it applies: once the
+// owner is gone, route, backup and Database object would follow it.
+func (t *tenancy) unguarded() bool {
+	return t.observed.guard == nil || t.observed.guard.GetDeletionTimestamp() != nil
 }
 
 // composeGuard whether it is observed or not. Somebody who takes it away while
