@@ -24,7 +24,7 @@ func testRunbook(t *testing.T, c *cluster, r *report) {
 	acme.ready(t, patience)
 	line.stop()
 	calls, took := c.handled(t)
-	r.note("from the apply of acme to Ready:\n%s\n  of that the function itself: %d calls, which took it %s", line, calls-callsBefore, (took - tookBefore).Round(time.Millisecond))
+	r.note("from the apply of acme to Ready:\n%s%s", line, line.verdict(calls-callsBefore, took-tookBefore))
 	if counts, err := c.breaker(); err == nil {
 		r.note("Crossplane's circuit breaker, by then:\n%s", counts)
 	} else {
