@@ -20,6 +20,7 @@ package fn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -77,9 +78,9 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	}
 
 	p := t.pursue()
-	if p.hold != nil {
+	if p.hold != "" {
 		f.noteProgress(log, t, p)
-		response.Fatal(rsp, p.hold)
+		response.Fatal(rsp, errors.New(p.hold))
 		return rsp, nil
 	}
 	if err := respond(rsp, t, p); err != nil {

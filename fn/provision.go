@@ -25,8 +25,8 @@ type progress struct {
 	// finished is whether the tenant is as it was asked to be.
 	finished bool
 
-	// hold says why nothing at all may be applied or taken away. Nil: it may.
-	hold error
+	// hold says why nothing at all may be applied or taken away. Empty: it may.
+	hold string
 
 	// suspension and deletion as the status is to remember them.
 	suspension *v1alpha1.SuspensionStatus

@@ -124,7 +124,7 @@ func deprovision(t *tenancy) *progress {
 	if metav1.DeletionPropagation(t.deletionPolicy()) == metav1.DeletePropagationOrphan && !t.dropping() {
 		// --cascade=orphan: what the tenant consists of outlives its object.
 		if t.unguarded() {
-			p.hold = fmt.Errorf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. To keep it: kubectl annotate planaclient %[1]s %[2]s-",
+			p.hold = fmt.Sprintf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. To keep it: kubectl annotate planaclient %[1]s %[2]s-",
 				t.client.GetName(), annotationDeletionAttempt)
 			return p
 		}
