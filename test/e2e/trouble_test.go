@@ -18,6 +18,7 @@ import (
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
@@ -216,23 +217,29 @@ func (c *cluster) secret(t testing.TB, name, key, value string) {
 // nextRemedy begins a new sentence, which a command does not.
 var nextRemedy = regexp.MustCompile(`\. [A-Z]`)
 
-// advice is the command that a condition gives for a case, as it is printed.
+// advice is the command that a condition gives for a case, as it is printed. It
+// may take a moment to be there again: with a status, Crossplane applies the
+// conditions that it read from its cache, and corrects them some milliseconds later.
 func (x *tenant) advice(t testing.TB, typ, say string) string {
 	t.Helper()
-	client, err := x.get()
-	if err != nil || client == nil {
-		t.Fatalf("cannot read %s: %v", x.name, err)
-	}
-	message := client.Status.GetCondition(xpv1.ConditionType(typ)).Message
-	_, rest, found := strings.Cut(message, say)
-	if end := nextRemedy.FindStringIndex(rest); end != nil {
-		rest = rest[:end[0]]
-	}
-	at := strings.Index(rest, ": ")
-	if !found || at < 0 {
-		t.Fatalf("%s of %s has no advice %q: %s", typ, x.name, say, message)
-	}
-	return rest[at+2:]
+	var advice string
+	x.eventually(t, 10*time.Second, fmt.Sprintf("%s advises %q", typ, say), func(client *v1alpha1.PLANAClient) error {
+		if client == nil {
+			return errors.New("there is no such tenant")
+		}
+		message := client.Status.GetCondition(xpv1.ConditionType(typ)).Message
+		_, rest, found := strings.Cut(message, say)
+		if end := nextRemedy.FindStringIndex(rest); end != nil {
+			rest = rest[:end[0]]
+		}
+		_, command, ok := strings.Cut(rest, ": ")
+		if !found || !ok {
+			return fmt.Errorf("it says: %s", message)
+		}
+		advice = command
+		return nil
+	})
+	return advice
 }
 
 // follow a condition's advice, and return what the command says.
