@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -26,6 +29,22 @@ func label(f fleet.Fleet) string {
 		return strconv.Itoa(f.Tenants) + ", response cache on"
 	}
 	return strconv.Itoa(f.Tenants)
+}
+
+// busiest programs of a fleet, with their parts of the processor time.
+func busiest(f fleet.Fleet) string {
+	programs := slices.SortedFunc(maps.Keys(f.Programs), func(a, b string) int {
+		return cmp.Or(cmp.Compare(f.Programs[b].Processor, f.Programs[a].Processor), cmp.Compare(a, b))
+	})
+	var said []string
+	for _, name := range programs {
+		part := float64(f.Programs[name].Processor) / float64(f.Processor())
+		if part < 0.01 && name != "function" {
+			continue
+		}
+		said = append(said, fmt.Sprintf("%s %.0f %%", name, 100*part))
+	}
+	return strings.Join(said, ", ")
 }
 
 // plotFleets draws how many tenants were Ready by when.

@@ -48,18 +48,23 @@ func writeReport(root, out string) error {
 	}
 
 	page, err := template.New("performance").Funcs(template.FuncMap{
-		"label": label,
-		"us":    func(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond)) },
-		"ms":    func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) },
-		"s":     func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) },
-		"kib":   func(n int) string { return fmt.Sprintf("%.1f KiB", float64(n)/1024) },
-		"kib64": func(n int64) string { return fmt.Sprintf("%.0f KiB", float64(n)/1024) },
-		"mib":   func(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
-		"umib":  func(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
-		"n":     func(x float64) string { return fmt.Sprintf("%.0f", x) },
-		"x":     func(x float64) string { return fmt.Sprintf("%.2f", x) },
-		"pct":   func(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) },
-		"top":   func(m []moduleSize) []moduleSize { return m[:min(len(m), 12)] },
+		"label":   label,
+		"us":      func(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond)) },
+		"ms":      func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) },
+		"s":       func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) },
+		"kib":     func(n int) string { return fmt.Sprintf("%.1f KiB", float64(n)/1024) },
+		"kib64":   func(n int64) string { return fmt.Sprintf("%.0f KiB", float64(n)/1024) },
+		"mib":     func(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
+		"umib":    func(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
+		"n":       func(x float64) string { return fmt.Sprintf("%.0f", x) },
+		"x":       func(x float64) string { return fmt.Sprintf("%.2f", x) },
+		"pct":     func(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) },
+		"top":     func(m []moduleSize) []moduleSize { return m[:min(len(m), 12)] },
+		"memory":  func(f fleet.Fleet, program string) int64 { return f.Programs[program].Memory },
+		"busiest": busiest,
+		"taken": func(f fleet.Fleet, cores int) float64 {
+			return f.Processor().Seconds() / f.Ready.Seconds() / float64(cores)
+		},
 		"cores": func(calls []callResult, perSecond float64) string {
 			for _, c := range calls {
 				if c.Name == "steady" {
@@ -154,7 +159,15 @@ costs to say what should exist, and to have it so.
 | tenants | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | core | API server | in etcd, each, with revisions not compacted yet |
 |---|---|---|---|---|---|---|---|---|
 {{- range .Fleets}}
-| {{label .}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib .Memory.Function}} | {{mib .Memory.Core}} | {{mib .Memory.APIServer}} | {{kib .EtcdEach}} |
+| {{label .}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib (memory . "function")}} | {{mib (memory . "crossplane")}} | {{mib (memory . "kube-apiserver")}} | {{kib .EtcdEach}} |
+{{- end}}
+
+What took the processors until then, of the whole machine's time:
+
+| tenants | of the processors' time, taken | by |
+|---|---|---|
+{{- range .Fleets}}
+| {{label .}} | {{pct (taken . $.Machine.Cores)}} | {{busiest .}} |
 {{- end}}
 
 Then left alone, with Crossplane looking at everything every --sync-interval as it does (set so

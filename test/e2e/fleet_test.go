@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +12,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,41 +32,97 @@ import (
 	"github.com/plana-pulse/function-planaclient/test/fleet"
 )
 
-// syncInterval is how often Crossplane looks at everything, so short here that it
-// does while the tenants are at rest.
-const syncInterval = 2 * time.Minute
-
 // TestFleet measures what TENANTS tenants cost that are applied at once, then
 // left alone for REST, then deleted. Their Jobs' programs end at once. With CACHE,
-// Crossplane keeps the function's answers for as long as they hold.
+// Crossplane keeps the function's answers for as long as they hold. With RESTORED,
+// all but one come out of a backup of the API server, and aren't deleted.
 func TestFleet(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("TENANTS"))
 	if err != nil {
 		t.Skip("it takes long: make bench-fleet runs it")
 	}
-	rest, err := time.ParseDuration(cmp.Or(os.Getenv("REST"), "5m"))
-	if err != nil {
-		t.Fatalf("REST: %v", err)
+	// So short that Crossplane looks at everything while the tenants are at rest, and
+	// so long that it gets to the end of it.
+	interval := max(2*time.Minute, time.Duration(n)*200*time.Millisecond)
+	rest := interval + interval/4
+	if asked := os.Getenv("REST"); asked != "" {
+		if rest, err = time.ParseDuration(asked); err != nil {
+			t.Fatalf("REST: %v", err)
+		}
 	}
 
-	cached := os.Getenv("CACHE") != ""
-	c := startCluster(t, func(c *cluster) {
+	f := &fleetRun{result: fleet.Fleet{
+		Tenants: n, Cached: os.Getenv("CACHE") != "", Restored: os.Getenv("RESTORED") != "",
+		Date: time.Now().UTC().Format(time.DateOnly), Cores: runtime.NumCPU(),
+	}}
+	f.cluster = startCluster(t, func(c *cluster) {
 		c.effects = "/bin/true"
-		c.coreArgs = append(c.coreArgs, "--sync-interval="+syncInterval.String())
-		if cached {
+		c.coreArgs = append(c.coreArgs, "--sync-interval="+interval.String())
+		if f.result.Cached {
 			c.coreArgs = append(c.coreArgs, "--enable-function-response-cache")
 		}
 	})
-	jobs := c.countJobs(t)
-	f := &fleet.Fleet{Tenants: n, Cached: cached}
-	tenants := make([]*tenant, n)
-	for i := range tenants {
-		tenants[i] = &tenant{cluster: c, name: fmt.Sprintf("t%05d", i), project: i + 1, tier: "pro", version: "18"}
+	commit, err := exec.CommandContext(t.Context(), "git", "-C", f.cluster.root, "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		t.Fatalf("cannot tell the commit: %v", err)
+	}
+	f.result.Commit = strings.TrimSpace(string(commit))
+	f.jobs = f.cluster.countJobs(t)
+	for i := range n {
+		f.tenants = append(f.tenants, &tenant{cluster: f.cluster, name: fmt.Sprintf("t%05d", i), project: firstProject + i, tier: "pro", version: "18"})
 	}
 
-	etcd, calls, requests := c.etcdBytes(t), c.calls(t), c.requests(t)
+	etcd := f.cluster.etcdBytes(t)
+	if f.result.Restored {
+		f.restore(t)
+	} else {
+		f.come(t)
+	}
+	f.result.Etcd = f.cluster.etcdBytes(t) - etcd
+	f.rest(t, rest, interval)
+	if !f.result.Restored {
+		f.leave(t)
+	}
+
+	b, err := json.MarshalIndent(f.result, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(f.cluster.root, "_output", "bench")
+	mkdir(t, dir)
+	name := "fleet-" + strconv.Itoa(n)
+	if f.result.Cached {
+		name += "-cached"
+	}
+	if f.result.Restored {
+		name += "-restored"
+	}
+	write(t, filepath.Join(dir, name+".json"), string(b))
+}
+
+// firstProject of a fleet, a number that is nothing else in its objects.
+const firstProject = 700000
+
+// A fleetRun is a fleet that is being measured.
+type fleetRun struct {
+	cluster *cluster
+	tenants []*tenant
+	result  fleet.Fleet
+
+	// jobs that were created of an effect.
+	jobs func(component string) int
+}
+
+// effects that a tenant of a fleet has when it comes.
+var effects = []string{"filestore-clone", "tenant-prepare", "smoke-test", "matrix-room-create", "account-webhook", "client-provisioned"}
+
+// come to be, all tenants at once.
+func (f *fleetRun) come(t *testing.T) {
+	t.Helper()
+	c, n := f.cluster, len(f.tenants)
+	calls, requests, used := c.calls(t), c.requests(t), usages(t)
 	began := time.Now()
-	for batch := range slices.Chunk(tenants, 100) {
+	for batch := range slices.Chunk(f.tenants, 100) {
 		var all strings.Builder
 		for _, x := range batch {
 			all.WriteString("---\n" + x.yaml())
@@ -74,88 +131,121 @@ func TestFleet(t *testing.T) {
 	}
 	t.Logf("%d tenants were applied within %s", n, time.Since(began).Round(time.Second))
 
+	// Minutes of many tenants needn't be drawn by the second.
+	every := max(2*time.Second, time.Duration(n)*10*time.Millisecond)
 	for {
 		ready := c.readyTenants(t)
-		f.Curve = append(f.Curve, fleet.Point{At: time.Since(began), Ready: ready})
+		f.result.Curve = append(f.result.Curve, fleet.Point{At: time.Since(began), Ready: ready})
 		if ready == n {
 			break
 		}
-		if interrupted.Err() != nil || time.Since(began) > time.Hour {
+		if interrupted.Err() != nil || time.Since(began) > time.Hour+time.Duration(n)*5*time.Second {
 			t.Fatalf("%d of %d tenants are Ready after %s", ready, n, time.Since(began))
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(every)
 	}
-	f.Ready = time.Since(began)
-	f.Calls = c.calls(t) - calls
-	f.Requests = difference(c.requests(t), requests)
-	f.Memory.Function = peakMemory("/image/function\x00")
-	f.Memory.Core = peakMemory("crossplane\x00core\x00start")
-	f.Memory.APIServer = peakMemory("kube-apiserver\x00")
-	t.Logf("all are Ready after %s: %d calls, requests %v", f.Ready.Round(time.Second), f.Calls, f.Requests)
+	f.result.Ready = time.Since(began)
+	f.result.Calls = c.calls(t) - calls
+	f.result.Requests = difference(c.requests(t), requests)
+	f.result.Programs = since(usages(t), used)
+	t.Logf("all are Ready after %s: %d calls, requests %v", f.result.Ready.Round(time.Second), f.result.Calls, f.result.Requests)
 
 	// Every effect once for each, no more and no less.
-	for _, component := range []string{"filestore-clone", "tenant-prepare", "smoke-test", "matrix-room-create", "account-webhook", "client-provisioned"} {
-		if got := jobs(component); got != n {
+	for _, component := range effects {
+		if got := f.jobs(component); got != n {
 			t.Errorf("%d tenants had %d Jobs %s", n, got, component)
 		}
 	}
 
-	// The last Jobs go, and the last looks at them end.
+	// The last Jobs go.
 	eventually(t, 10*time.Minute, "there are no Jobs", func() error {
 		if left := c.versionsOf(t, "jobs"); len(left) > 0 {
 			return fmt.Errorf("there are %d", len(left))
 		}
 		return nil
 	})
-	time.Sleep(30 * time.Second)
-	f.Etcd = c.etcdBytes(t) - etcd
+	f.settle(t)
+}
 
+// settle waits until all tenants are Ready and nobody asks the function about them
+// any more.
+func (f *fleetRun) settle(t *testing.T) {
+	t.Helper()
+	last, since := -1, time.Now()
+	eventually(t, 2*time.Hour, "it is quiet", func() error {
+		if calls := f.cluster.calls(t); calls != last {
+			last, since = calls, time.Now()
+		}
+		if quiet := time.Since(since); quiet < 15*time.Second {
+			time.Sleep(time.Second)
+			return fmt.Errorf("the function was called %s ago, for the %d. time", quiet, last)
+		}
+		if ready := f.cluster.readyTenants(t); ready < len(f.tenants) {
+			time.Sleep(time.Second)
+			return fmt.Errorf("%d of %d are Ready", ready, len(f.tenants))
+		}
+		return nil
+	})
+}
+
+// rest leaves the tenants alone.
+func (f *fleetRun) rest(t *testing.T, lasts, interval time.Duration) {
+	t.Helper()
+	c, r := f.cluster, &f.result.Rest
 	before := c.versionsOf(t)
-	f.Objects = len(before) - n
-	calls = c.calls(t)
+	f.result.Objects = len(before) - len(f.tenants)
+	calls, requests, used := c.calls(t), c.requests(t), usages(t)
 	rested := time.Now()
-	time.Sleep(rest)
-	f.Rest.Lasted = time.Since(rested)
-	f.Rest.Calls = c.calls(t) - calls
-	f.Rest.Looks = f.Rest.Lasted.Seconds() / syncInterval.Seconds()
+	select {
+	case <-time.After(lasts):
+	case <-interrupted.Done():
+		t.Fatal("interrupted")
+	}
+	r.Lasted = time.Since(rested)
+	r.Calls = c.calls(t) - calls
+	r.Looks = r.Lasted.Seconds() / interval.Seconds()
+	r.Requests = difference(c.requests(t), requests)
+	r.Programs = since(usages(t), used)
 	after := c.versionsOf(t)
 	for object, version := range after {
 		if before[object] != version {
-			f.Rest.Writes++
+			r.Writes++
 			t.Logf("%s was written to at rest", object)
 		}
 	}
-	t.Logf("at rest for %s: %d calls, %d writes", f.Rest.Lasted.Round(time.Second), f.Rest.Calls, f.Rest.Writes)
+	t.Logf("at rest for %s: %d calls, %d writes, requests %v", r.Lasted.Round(time.Second), r.Calls, r.Writes, r.Requests)
+}
 
-	began = time.Now()
-	for batch := range slices.Chunk(tenants, 100) {
+// leave, all tenants at once.
+func (f *fleetRun) leave(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	for batch := range slices.Chunk(f.tenants, 100) {
 		args := []string{"delete", "planaclients", "--wait=false"}
 		for _, x := range batch {
 			args = append(args, x.name)
 		}
 		// Each is refused, which is how it begins.
-		_, _ = c.tryKubectl("", args...)
+		_, _ = f.cluster.tryKubectl("", args...)
 	}
-	eventually(t, time.Hour, "all tenants are gone", func() error {
-		if left := len(c.versionsOf(t, "planaclients")); left > 0 {
+	eventually(t, time.Hour+time.Duration(len(f.tenants))*5*time.Second, "all tenants are gone", func() error {
+		if left := len(f.cluster.versionsOf(t, "planaclients")); left > 0 {
+			time.Sleep(time.Second)
 			return fmt.Errorf("%d are left", left)
 		}
 		return nil
 	})
-	f.Gone = time.Since(began)
-	t.Logf("all are gone after %s", f.Gone.Round(time.Second))
+	f.result.Gone = time.Since(began)
+	t.Logf("all are gone after %s", f.result.Gone.Round(time.Second))
+}
 
-	b, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		t.Fatal(err)
+// since is what programs took since they had taken so much before.
+func since(now, before map[string]usage) map[string]fleet.Program {
+	all := map[string]fleet.Program{}
+	for program, u := range now {
+		all[program] = fleet.Program{Processor: u.processor - before[program].processor, Memory: u.memory}
 	}
-	dir := filepath.Join(c.root, "_output", "bench")
-	mkdir(t, dir)
-	name := fmt.Sprintf("fleet-%d.json", n)
-	if cached {
-		name = fmt.Sprintf("fleet-%d-cached.json", n)
-	}
-	write(t, filepath.Join(dir, name), string(b))
+	return all
 }
 
 // ofTenants are the kinds that tenants are and consist of.
@@ -270,9 +360,28 @@ func (c *cluster) requests(t testing.TB) map[string]int {
 	return sums
 }
 
-// etcdBytes that are in use.
+// etcdBytes that are in use once nothing is kept of the past.
 func (c *cluster) etcdBytes(t testing.TB) int64 {
 	t.Helper()
+	ask := func(path, body string, into any) {
+		t.Helper()
+		rsp, err := http.Post(c.etcdURL+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatalf("cannot ask etcd: %v", err)
+		}
+		defer rsp.Body.Close()
+		if err := json.NewDecoder(rsp.Body).Decode(into); err != nil || rsp.StatusCode != http.StatusOK {
+			t.Fatalf("etcd answers %s with %s: %v", path, rsp.Status, err)
+		}
+	}
+	var now struct {
+		Header struct {
+			Revision string `json:"revision"`
+		} `json:"header"`
+	}
+	ask("/v3/kv/range", `{"key": "AA=="}`, &now)
+	ask("/v3/kv/compaction", fmt.Sprintf(`{"revision": %q, "physical": true}`, now.Header.Revision), &struct{}{})
+
 	rsp, err := http.Get(c.etcdURL + "/metrics")
 	if err != nil {
 		t.Fatalf("cannot read etcd's metrics: %v", err)
@@ -311,28 +420,4 @@ func difference(now, before map[string]int) map[string]int {
 		d[name] -= n
 	}
 	return d
-}
-
-// peakMemory of the processes whose command line has a word in it: the most that
-// one of them ever took.
-func peakMemory(word string) int64 {
-	var most int64
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		line, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(line, []byte(word)) || bytes.HasPrefix(line, []byte("bwrap")) {
-			continue
-		}
-		status, err := os.ReadFile(filepath.Join(filepath.Dir(file), "status"))
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(status)) {
-			if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-				kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-				most = max(most, kib<<10)
-			}
-		}
-	}
-	return most
 }

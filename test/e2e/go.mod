@@ -11,6 +11,7 @@ require (
 	github.com/plana-pulse/function-planaclient v0.0.0-00010101000000-000000000000
 	github.com/prometheus/client_model v0.6.2
 	github.com/prometheus/common v0.67.5
+	github.com/prometheus/procfs v0.20.1
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 	helm.sh/helm/v3 v3.20.1
 	k8s.io/api v0.36.1

@@ -8,6 +8,15 @@ import "time"
 type Fleet struct {
 	Tenants int `json:"tenants"`
 
+	// Date and Commit that it was measured at, on so many Cores.
+	Date   string `json:"date"`
+	Commit string `json:"commit"`
+	Cores  int    `json:"cores"`
+
+	// Restored tells that the tenants came out of a backup of the API server. Nothing
+	// is known then of how they come and go.
+	Restored bool `json:"restored,omitempty"`
+
 	// Cached tells whether Crossplane kept the function's answers.
 	Cached bool `json:"cached,omitempty"`
 
@@ -20,10 +29,10 @@ type Fleet struct {
 	Calls    int            `json:"calls"`
 	Requests map[string]int `json:"requests"`
 
-	Memory Memory `json:"memory"`
+	// Programs are what each that ran took until then.
+	Programs map[string]Program `json:"programs"`
 
-	// Etcd is how many bytes the tenants added to it, revisions that aren't
-	// compacted yet included.
+	// Etcd is how many bytes the tenants added to it, compacted.
 	Etcd int64 `json:"etcd"`
 
 	// Objects that the tenants consist of, at rest.
@@ -40,11 +49,11 @@ type Point struct {
 	Ready int           `json:"ready"`
 }
 
-// Memory is the most that one process of each kind took, in bytes.
-type Memory struct {
-	Function  int64 `json:"function"`
-	Core      int64 `json:"core"`
-	APIServer int64 `json:"apiServer"`
+// A Program is what all its processes together took of the processors, and the
+// most memory that one of them had, in bytes.
+type Program struct {
+	Processor time.Duration `json:"processor"`
+	Memory    int64         `json:"memory"`
 }
 
 // Rest is what happened while the tenants were left alone.
@@ -57,6 +66,21 @@ type Rest struct {
 	// Calls of the function, and Writes to tenants' objects.
 	Calls  int `json:"calls"`
 	Writes int `json:"writes"`
+
+	// Requests that everybody made to the API server, by verb.
+	Requests map[string]int `json:"requests"`
+
+	// Programs are what each that ran took.
+	Programs map[string]Program `json:"programs"`
+}
+
+// Processor time that all programs together took until all tenants were Ready.
+func (f Fleet) Processor() time.Duration {
+	var sum time.Duration
+	for _, p := range f.Programs {
+		sum += p.Processor
+	}
+	return sum
 }
 
 // Rate of tenants that become Ready in a second.

@@ -1,0 +1,184 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/plana-pulse/function-planaclient/test/servers"
+)
+
+// annotationPaused keeps Crossplane from a composite that isn't whole yet.
+const annotationPaused = "crossplane.io/paused"
+
+// restore the fleet as from a backup of the API server: one tenant comes to be, and
+// the others are what there is of it, under other names. It ends when Crossplane
+// has looked at all of them and is content.
+func (f *fleetRun) restore(t *testing.T) {
+	t.Helper()
+	c, first := f.cluster, f.tenants[0]
+	first.apply(t)
+	first.ready(t, 2*time.Minute)
+	eventually(t, 5*time.Minute, "there are no Jobs", func() error {
+		if left := c.versionsOf(t, "jobs"); len(left) > 0 {
+			return fmt.Errorf("there are %d", len(left))
+		}
+		return nil
+	})
+	saved := c.save(t, first)
+	c.nameDatabases(t, f.tenants)
+
+	began := time.Now()
+	todo := make(chan *tenant)
+	var workers sync.WaitGroup
+	for range 8 {
+		workers.Go(func() {
+			for x := range todo {
+				if err := c.put(t.Context(), saved, first, x); err != nil {
+					t.Errorf("cannot restore %s: %v", x.name, err)
+				}
+			}
+		})
+	}
+	for _, x := range f.tenants[1:] {
+		todo <- x
+	}
+	close(todo)
+	workers.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	t.Logf("%d tenants were restored within %s", len(f.tenants), time.Since(began).Round(time.Second))
+	f.settle(t)
+	t.Logf("it is quiet after %s", time.Since(began).Round(time.Second))
+
+	// What was done for them once isn't done again because they are somewhere else.
+	for _, component := range effects {
+		if got := f.jobs(component); got != 1 {
+			t.Errorf("%s ran %d times for restored tenants", component, got-1)
+		}
+	}
+}
+
+// A savedTenant is all that a backup of the API server has of a tenant, as JSON.
+type savedTenant struct {
+	composite string
+	uid       types.UID
+
+	composed []savedObject
+}
+
+// A savedObject is one that a tenant is composed of.
+type savedObject struct {
+	kind      schema.GroupVersionResource
+	namespace string
+	object    string
+	uid       types.UID
+}
+
+// save all that there is of a tenant.
+func (c *cluster) save(t *testing.T, x *tenant) savedTenant {
+	t.Helper()
+	client, err := c.dynamic.Resource(planaClients).Get(t.Context(), x.name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatalf("cannot save %s: %v", x.name, err)
+	}
+	saved := savedTenant{uid: client.GetUID(), composite: portable(t, client)}
+	for _, kind := range composedKinds {
+		list, err := c.dynamic.Resource(kind).List(t.Context(), metav1.ListOptions{LabelSelector: "planapulse.com/tenant=" + x.name})
+		if err != nil {
+			t.Fatalf("cannot save %s of %s: %v", kind.Resource, x.name, err)
+		}
+		for i := range list.Items {
+			o := &list.Items[i]
+			saved.composed = append(saved.composed, savedObject{kind: kind, namespace: o.GetNamespace(), uid: o.GetUID(), object: portable(t, o)})
+		}
+	}
+	return saved
+}
+
+// portable is an object without what only an API server says about it.
+func portable(t *testing.T, o *unstructured.Unstructured) string {
+	t.Helper()
+	for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"} {
+		unstructured.RemoveNestedField(o.Object, "metadata", field)
+	}
+	b, err := json.Marshal(o.Object)
+	if err != nil {
+		t.Fatalf("cannot save %s: %v", o.GetName(), err)
+	}
+	return string(b)
+}
+
+// put what was saved of a tenant into the API server, as another tenant.
+func (c *cluster) put(ctx context.Context, saved savedTenant, from, to *tenant) error {
+	renamed := []string{from.name, to.name, fmt.Sprint(from.project), fmt.Sprint(to.project)}
+	read := func(text string) (*unstructured.Unstructured, error) {
+		o := &unstructured.Unstructured{}
+		return o, json.Unmarshal([]byte(strings.NewReplacer(renamed...).Replace(text)), &o.Object)
+	}
+
+	client, err := read(saved.composite)
+	if err != nil {
+		return err
+	}
+	client.SetAnnotations(map[string]string{annotationPaused: "true"})
+	client, err = c.dynamic.Resource(planaClients).Create(ctx, client, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	renamed = append(renamed, string(saved.uid), string(client.GetUID()))
+	for _, one := range saved.composed {
+		o, err := read(one.object)
+		if err != nil {
+			return err
+		}
+		if o, err = c.dynamic.Resource(one.kind).Namespace(one.namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+		renamed = append(renamed, string(one.uid), string(o.GetUID()))
+	}
+	// A patch, for Crossplane writes to it as well: that it is paused.
+	status, err := read(saved.composite)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"status": status.Object["status"]})
+	if err != nil {
+		return err
+	}
+	if _, err := c.dynamic.Resource(planaClients).Patch(ctx, to.name, types.MergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
+		return err
+	}
+	_, err = c.dynamic.Resource(planaClients).Patch(ctx, to.name, types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, annotationPaused), metav1.PatchOptions{})
+	return err
+}
+
+// nameDatabases in PostgreSQL's catalogue, one for each tenant but the first, like
+// that one's: provider-sql looks no further, nobody connects to them, and as real
+// ones they would take a disk.
+func (c *cluster) nameDatabases(t *testing.T, tenants []*tenant) {
+	t.Helper()
+	statements := []string{
+		"SET allow_system_table_mods = on",
+		"CREATE TEMPORARY TABLE named AS TABLE pg_database",
+		fmt.Sprintf("DELETE FROM named WHERE datname <> '%s'", tenants[0].database()),
+	}
+	for i, x := range tenants[1:] {
+		statements = append(statements,
+			fmt.Sprintf("UPDATE named SET oid = %d, datname = '%s'", 1<<30+i, x.database()),
+			"INSERT INTO pg_database TABLE named")
+	}
+	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", statements...)
+}
