@@ -25,24 +25,53 @@ func sortFleets(all []fleet.Fleet) {
 
 // label of a fleet in tables and plots.
 func label(f fleet.Fleet) string {
-	if f.Cached {
-		return strconv.Itoa(f.Tenants) + ", response cache on"
+	label := strconv.Itoa(f.Tenants)
+	if f.Restored {
+		label += ", restored"
 	}
-	return strconv.Itoa(f.Tenants)
+	if f.Cached {
+		label += ", response cache on"
+	}
+	return label
 }
 
-// busiest programs of a fleet, with their parts of the processor time.
-func busiest(f fleet.Fleet) string {
-	programs := slices.SortedFunc(maps.Keys(f.Programs), func(a, b string) int {
-		return cmp.Or(cmp.Compare(f.Programs[b].Processor, f.Programs[a].Processor), cmp.Compare(a, b))
+// largest fleet for which Crossplane called the function whenever it looked. Nil:
+// none was measured.
+func largest(all []fleet.Fleet) *fleet.Fleet {
+	var found *fleet.Fleet
+	for i, f := range all {
+		if !f.Cached && (found == nil || f.Tenants > found.Tenants) {
+			found = &all[i]
+		}
+	}
+	return found
+}
+
+// busiest programs, with their parts of the processor time, the function among
+// them in any case.
+func busiest(all map[string]fleet.Program) string {
+	names := slices.SortedFunc(maps.Keys(all), func(a, b string) int {
+		return cmp.Or(cmp.Compare(all[b].Processor, all[a].Processor), cmp.Compare(a, b))
 	})
 	var said []string
-	for _, name := range programs {
-		part := float64(f.Programs[name].Processor) / float64(f.Processor())
-		if part < 0.01 && name != "function" {
+	for _, name := range names {
+		part := float64(all[name].Processor) / float64(fleet.Processor(all))
+		if part < 0.02 && name != "function" {
 			continue
 		}
 		said = append(said, fmt.Sprintf("%s %.0f %%", name, 100*part))
+	}
+	return strings.Join(said, ", ")
+}
+
+// requestsPerLook that are made for a tenant, by verb, those that aren't about
+// tenants included.
+func requestsPerLook(f fleet.Fleet) string {
+	var said []string
+	for _, verb := range slices.Sorted(maps.Keys(f.Rest.Requests)) {
+		if each := float64(f.Rest.Requests[verb]) / float64(f.Tenants) / f.Rest.Looks; each >= 0.1 && verb != "WATCH" {
+			said = append(said, fmt.Sprintf("%s %.1f", verb, each))
+		}
 	}
 	return strings.Join(said, ", ")
 }
@@ -58,6 +87,9 @@ func plotFleets(dir string, fleets []fleet.Fleet) error {
 	p.Y.Label.Text = "part of them Ready"
 	var lines []any
 	for _, f := range fleets {
+		if f.Restored {
+			continue
+		}
 		xy := make(plotter.XYs, len(f.Curve))
 		for i, at := range f.Curve {
 			xy[i].X, xy[i].Y = at.At.Seconds(), float64(at.Ready)/float64(f.Tenants)

@@ -48,30 +48,28 @@ func writeReport(root, out string) error {
 	}
 
 	page, err := template.New("performance").Funcs(template.FuncMap{
-		"label":   label,
-		"us":      func(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond)) },
-		"ms":      func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) },
-		"s":       func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) },
-		"kib":     func(n int) string { return fmt.Sprintf("%.1f KiB", float64(n)/1024) },
-		"kib64":   func(n int64) string { return fmt.Sprintf("%.0f KiB", float64(n)/1024) },
-		"mib":     func(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
-		"umib":    func(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
-		"n":       func(x float64) string { return fmt.Sprintf("%.0f", x) },
-		"x":       func(x float64) string { return fmt.Sprintf("%.2f", x) },
-		"pct":     func(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) },
-		"top":     func(m []moduleSize) []moduleSize { return m[:min(len(m), 12)] },
-		"memory":  func(f fleet.Fleet, program string) int64 { return f.Programs[program].Memory },
-		"busiest": busiest,
-		"taken": func(f fleet.Fleet, cores int) float64 {
-			return f.Processor().Seconds() / f.Ready.Seconds() / float64(cores)
+		"label":    label,
+		"us":       func(d time.Duration) string { return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond)) },
+		"ms":       func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) },
+		"s":        func(d time.Duration) string { return fmt.Sprintf("%.0f s", d.Seconds()) },
+		"kib":      func(n int) string { return fmt.Sprintf("%.1f KiB", float64(n)/1024) },
+		"kib64":    func(n int64) string { return fmt.Sprintf("%.0f KiB", float64(n)/1024) },
+		"mib":      func(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
+		"umib":     func(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) },
+		"n":        func(x float64) string { return fmt.Sprintf("%.0f", x) },
+		"x":        func(x float64) string { return fmt.Sprintf("%.2f", x) },
+		"pct":      func(x float64) string { return fmt.Sprintf("%.0f %%", 100*x) },
+		"top":      func(m []moduleSize) []moduleSize { return m[:min(len(m), 12)] },
+		"memory":   func(programs map[string]fleet.Program, program string) int64 { return programs[program].Memory },
+		"busiest":  busiest,
+		"requests": requestsPerLook,
+		"largest":  largest,
+		"sizes":    func() []int { return []int{100, 1_000, 10_000, 100_000} },
+		"calls": func(all []fleet.Fleet, tenants int) string {
+			return fmt.Sprintf("%.1f", largest(all).CallsPerLook()*float64(tenants)/time.Hour.Seconds())
 		},
-		"cores": func(calls []callResult, perSecond float64) string {
-			for _, c := range calls {
-				if c.Name == "steady" {
-					return fmt.Sprintf("%.3f", perSecond*c.Function.CPU.Seconds())
-				}
-			}
-			return "?"
+		"cores": func(all []fleet.Fleet, program string, tenants int) string {
+			return fmt.Sprintf("%.2f", largest(all).PerLook(program).Seconds()*float64(tenants)/time.Hour.Seconds())
 		},
 	}).Parse(pageTemplate)
 	if err != nil {
@@ -152,54 +150,61 @@ From exec to the first answer: {{ms .Start.Median}} (median of {{len .Start.All}
 {{if .Fleets}}
 ## Many tenants
 
-On a real control plane (API server, etcd, Crossplane, provider-sql, PostgreSQL; see
-[test/e2e](../test/e2e)), in which the Jobs' programs end at once: what is measured is what it
-costs to say what should exist, and to have it so.
+On a real control plane (API server, etcd, Crossplane, provider-sql, PostgreSQL, Traefik, all on one
+machine; see [test/e2e](../test/e2e)), in which the Jobs' programs end at once: what is measured is
+what it costs to say what should exist, and to have it so.
 
-| tenants | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | core | API server | in etcd, each, with revisions not compacted yet |
-|---|---|---|---|---|---|---|---|---|
-{{- range .Fleets}}
-| {{label .}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib (memory . "function")}} | {{mib (memory . "crossplane")}} | {{mib (memory . "kube-apiserver")}} | {{kib .EtcdEach}} |
-{{- end}}
+### All at once
 
-What took the processors until then, of the whole machine's time:
+| tenants | measured | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | Crossplane | API server | all gone after their delete |
+|---|---|---|---|---|---|---|---|---|---|
+{{- range .Fleets}}{{if not .Restored}}
+| {{label .}} | {{.Date}}, {{.Commit}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib (memory .Programs "function")}} | {{mib (memory .Programs "crossplane")}} | {{mib (memory .Programs "kube-apiserver")}} | {{s .Gone}} |
+{{- end}}{{end}}
 
-| tenants | of the processors' time, taken | by |
+What took the processors until then:
+
+| tenants | of their time, taken | by |
 |---|---|---|
-{{- range .Fleets}}
-| {{label .}} | {{pct (taken . $.Machine.Cores)}} | {{busiest .}} |
-{{- end}}
-
-Then left alone, with Crossplane looking at everything every --sync-interval as it does (set so
-short here that it does in the time that was measured):
-
-| tenants | watched for | of which looks at everything | function calls, for a tenant and a look | writes | objects, each |
-|---|---|---|---|---|---|
-{{- range .Fleets}}
-| {{label .}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{.Rest.Writes}} | {{x .ObjectsEach}} |
-{{- end}}
+{{- range .Fleets}}{{if not .Restored}}
+| {{label .}} | {{pct .Busy}} | {{busiest .Programs}} |
+{{- end}}{{end}}
 
 ![Tenants Ready over time](performance/burst.svg)
+
+### At rest
+
+Left alone, with Crossplane looking at everything every --sync-interval as it does (set so short here
+that it does in the time that was measured). Those called *restored* were put into the API server
+as its backup would be, which shows also that no effect runs again for a tenant that is restored.
+
+| tenants | measured | watched for | of which looks at everything | function calls, for a tenant and a look | API requests, for a tenant and a look | writes | objects, each | in etcd, each | function: most memory | Crossplane | API server |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+{{- range .Fleets}}
+| {{label .}} | {{.Date}}, {{.Commit}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{requests .}} | {{.Rest.Writes}} | {{x .ObjectsEach}} | {{kib .EtcdEach}} | {{mib (memory .Rest.Programs "function")}} | {{mib (memory .Rest.Programs "crossplane")}} | {{mib (memory .Rest.Programs "kube-apiserver")}} |
+{{- end}}
 {{end}}
 ## What it means
 
 A tenant at rest asks for no call of its own{{if not .Fleets}} (what it is to Crossplane and the API server hasn't been
-measured here: make bench-fleet does){{end}}. Crossplane looks at every tenant every hour
-(--sync-interval); by its source, once for each kind that it is made of, so six times at most.
-At a steady call's processor time that is, for all replicas together:
+measured here: make bench-fleet does){{end}}. But Crossplane looks at every tenant every hour (--sync-interval): once for
+each kind that it consists of or that it depends on, its Composition and its Platform included, and
+each time it applies all that the function says, which changes nothing.
+{{with largest .Fleets}}
+By what the {{label .}} above took at rest, a fleet costs all replicas together
 
-| tenants | calls/s at rest | cores |
-|---|---|---|
-| 100 | 0.2 | {{cores .Calls 0.17}} |
-| 1,000 | 1.7 | {{cores .Calls 1.67}} |
-| 10,000 | 17 | {{cores .Calls 16.7}} |
-| 100,000 | 167 | {{cores .Calls 167}} |
+| tenants | function calls/s | cores: function | Crossplane | API server |
+|---|---|---|---|---|
+{{- range sizes}}
+| {{.}} | {{calls $.Fleets .}} | {{cores $.Fleets "function" .}} | {{cores $.Fleets "crossplane" .}} | {{cores $.Fleets "kube-apiserver" .}} |
+{{- end}}
 
 So the function isn't what limits a fleet. Two replicas with a limit of one core and 128 MiB each
-do up to 10,000 tenants, four do 100,000; they are two for the sake of rollouts. With
---enable-function-response-cache (alpha in Crossplane 2.4) those calls aren't made at all: an answer
-to a tenant at rest holds for a day.
-
+do; they are two for the sake of rollouts. What a large fleet at rest costs is Crossplane's looks, and
+above all what they ask of the API server. A longer --sync-interval makes them fewer by as much: what
+changes is seen without them. With --enable-function-response-cache (alpha in Crossplane 2.4) the
+function isn't called at all by them: an answer to a tenant at rest holds for a day.
+{{end}}
 A tenant that comes to be changes some 150 times within seconds. Crossplane's circuit breaker
 takes that for a loop after 50 changes and stops listening for five minutes; the function then has
 itself asked every second. Crossplane with --circuit-breaker-burst=500 goes on listening.

@@ -74,13 +74,18 @@ type Rest struct {
 	Programs map[string]Program `json:"programs"`
 }
 
-// Processor time that all programs together took until all tenants were Ready.
-func (f Fleet) Processor() time.Duration {
+// Processor time that programs took together.
+func Processor(programs map[string]Program) time.Duration {
 	var sum time.Duration
-	for _, p := range f.Programs {
+	for _, p := range programs {
 		sum += p.Processor
 	}
 	return sum
+}
+
+// Busy is the part of the processors' time that was taken until all were Ready.
+func (f Fleet) Busy() float64 {
+	return Processor(f.Programs).Seconds() / f.Ready.Seconds() / float64(f.Cores)
 }
 
 // Rate of tenants that become Ready in a second.
@@ -109,4 +114,10 @@ func (f Fleet) ObjectsEach() float64 { return float64(f.Objects) / float64(f.Ten
 // CallsPerLook of Crossplane at a tenant at rest.
 func (f Fleet) CallsPerLook() float64 {
 	return float64(f.Rest.Calls) / float64(f.Tenants) / f.Rest.Looks
+}
+
+// PerLook is the processor time that a program took for each of Crossplane's looks
+// at a tenant at rest.
+func (f Fleet) PerLook(program string) time.Duration {
+	return time.Duration(float64(f.Rest.Programs[program].Processor) / float64(f.Tenants) / f.Rest.Looks)
 }
