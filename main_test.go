@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,6 +156,69 @@ func TestServeStopsGracefully(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", address); err == nil {
 		t.Error("it still listens after having stopped")
+	}
+}
+
+// A countingFunction knows how many calls it ever had at once.
+type countingFunction struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	now, most atomic.Int64
+}
+
+func (f *countingFunction) RunFunction(context.Context, *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	for now := f.now.Add(1); ; {
+		most := f.most.Load()
+		if now <= most || f.most.CompareAndSwap(most, now) {
+			break
+		}
+	}
+	time.Sleep(10 * time.Millisecond)
+	f.now.Add(-1)
+	return &fnv1.RunFunctionResponse{}, nil
+}
+
+// TestServeTakesCallsInTurn has more calls made at once than are worked on at
+// once: all are answered.
+func TestServeTakesCallsInTurn(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	f := &countingFunction{}
+	address := freeAddress(t)
+	served := make(chan error, 1)
+	go func() {
+		served <- serve(ctx, logging.NewNopLogger(), f,
+			function.Listen("tcp", address),
+			function.Insecure(true),
+			function.MaxRecvMessageSize(function.DefaultMaxRecvMsgSize),
+			function.WithMetricsServer(""))
+	}()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+
+	// Only a call tells a client how many more it may make.
+	client := fnv1.NewFunctionRunnerServiceClient(conn)
+	if _, err := client.RunFunction(t.Context(), &fnv1.RunFunctionRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if _, err := client.RunFunction(t.Context(), &fnv1.RunFunctionRequest{}); err != nil {
+				t.Errorf("a call was not answered: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if most := f.most.Load(); most > concurrentCalls {
+		t.Errorf("%d calls were worked on at once, want %d at most", most, concurrentCalls)
+	}
+
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("serve: %v", err)
 	}
 }
 

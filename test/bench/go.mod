@@ -71,7 +71,6 @@ require (
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.67.5 // indirect
-	github.com/prometheus/procfs v0.19.2 // indirect
 	github.com/spf13/afero v1.15.0 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
@@ -104,6 +103,7 @@ require (
 
 require (
 	github.com/plana-pulse/function-planaclient v0.0.0
+	github.com/prometheus/procfs v0.19.2
 	gonum.org/v1/plot v0.17.0
 )
 

@@ -106,7 +106,7 @@ func measure(ctx context.Context, root, out string, calls, rounds int) error {
 	if r.Start, err = measureStart(ctx, certs, function, requests[0]); err != nil {
 		return fmt.Errorf("cannot measure the start: %w", err)
 	}
-	if r.Scale, err = measureScale(ctx, certs, function, requests[2]); err != nil {
+	if r.Scale, err = measureScale(ctx, certs, function, requests[2], requests[1]); err != nil {
 		return fmt.Errorf("cannot measure two replicas: %w", err)
 	}
 	if r.Size, err = measureSize(ctx, root, function); err != nil {

@@ -137,6 +137,9 @@ and {{pct (index .Scale.Shares 1)}}. (The callers share the machine's cores with
 is added later is found within five minutes, when the function ends its connections so that
 Crossplane connects anew.
 
+Called by 100 at once, which is the most that Crossplane does by default, with the largest of the
+requests above, a replica had {{mib .Scale.Memory}} at its most.
+
 ## Start and size
 
 From exec to the first answer: {{ms .Start.Median}} (median of {{len .Start.All}} starts). The binary has {{mib .Size.Binary}}

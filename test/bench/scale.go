@@ -7,6 +7,7 @@ import (
 	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/prometheus/procfs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -19,17 +20,26 @@ type scaleResult struct {
 	One, Two float64
 	// Shares of the processor time that each of the two took.
 	Shares [2]float64
+
+	// Memory is the most that one replica ever had, in bytes, when it was called by as
+	// many as Crossplane ever calls with, with the largest requests.
+	Memory int64
 }
 
 // roundRobin is what Crossplane asks of its connections to a function.
 const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 
-// callers are how many calls there are at once. Crossplane's own number is
-// --max-reconcile-rate, whose default is 100.
-const callers = 16
+// How many calls there are at once.
+const (
+	// callers are enough to keep two replicas busy.
+	callers = 16
 
-// measureScale with the supplied request.
-func measureScale(ctx context.Context, certs *certificates, function string, r request) (scaleResult, error) {
+	// mostCallers is the default of Crossplane's --max-reconcile-rate.
+	mostCallers = 100
+)
+
+// measureScale with one request, and memory with another, the largest.
+func measureScale(ctx context.Context, certs *certificates, function string, r, large request) (scaleResult, error) {
 	var s scaleResult
 	var replicas []*server
 	for range 2 {
@@ -42,7 +52,7 @@ func measureScale(ctx context.Context, certs *certificates, function string, r r
 	}
 
 	for n := 1; n <= 2; n++ {
-		rate, shares, err := together(ctx, certs, replicas[:n], r)
+		rate, shares, err := together(ctx, certs, replicas[:n], r, callers)
 		if err != nil {
 			return s, err
 		}
@@ -53,11 +63,26 @@ func measureScale(ctx context.Context, certs *certificates, function string, r r
 			s.Shares = [2]float64{shares[0], shares[1]}
 		}
 	}
-	return s, nil
+	if _, _, err := together(ctx, certs, replicas[:1], large, mostCallers); err != nil {
+		return s, err
+	}
+	var err error
+	s.Memory, err = peakMemory(replicas[0].cmd.Process.Pid)
+	return s, err
+}
+
+// peakMemory is the most that a process ever had, in bytes.
+func peakMemory(pid int) (int64, error) {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0, err
+	}
+	status, err := p.NewStatus()
+	return int64(status.VmHWM), err
 }
 
 // together calls replicas from many callers at once, for some seconds.
-func together(ctx context.Context, certs *certificates, replicas []*server, r request) (rate float64, shares []float64, err error) {
+func together(ctx context.Context, certs *certificates, replicas []*server, r request, callers int) (rate float64, shares []float64, err error) {
 	names := manual.NewBuilderWithScheme("replicas")
 	var state resolver.State
 	for _, f := range replicas {

@@ -196,10 +196,14 @@ func (f *fleetRun) rest(t *testing.T, lasts, interval time.Duration) {
 	f.result.Objects = len(before) - len(f.tenants)
 	calls, requests, used := c.calls(t), c.requests(t), usages(t)
 	rested := time.Now()
-	select {
-	case <-time.After(lasts):
-	case <-interrupted.Done():
-		t.Fatal("interrupted")
+	for last := calls; time.Since(rested) < lasts; time.Sleep(5 * time.Second) {
+		if interrupted.Err() != nil {
+			t.Fatal("interrupted")
+		}
+		if now := c.calls(t); now != last {
+			t.Logf("after %s at rest: %d calls", time.Since(rested).Round(time.Second), now-calls)
+			last = now
+		}
 	}
 	r.Lasted = time.Since(rested)
 	r.Calls = c.calls(t) - calls
