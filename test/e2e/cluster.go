@@ -50,6 +50,10 @@ type cluster struct {
 	registry string
 	crane    string
 
+	// core is the tool that is Crossplane: of the newest version that is tested, or
+	// of the oldest.
+	core string
+
 	// metrics of Crossplane's core.
 	metrics string
 	// function is the effects' program, and exports what NFS servers export.
@@ -84,6 +88,10 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 		workers: map[string]*worker{},
 		// As the installation guide advises.
 		coreArgs: []string{"--circuit-breaker-burst=500"},
+		core:     "crossplane",
+	}
+	if version := os.Getenv("CROSSPLANE"); version != "" {
+		c.core += "-" + version
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -170,12 +178,12 @@ func module(t testing.TB, dir, path string) string {
 // images that the cluster's pods are run from.
 func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 	t.Helper()
-	crossplane := module(t, filepath.Join(c.root, "tools", "crossplane"), "github.com/crossplane/crossplane/v2")
+	crossplane := module(t, filepath.Join(c.root, "tools", c.core), "github.com/crossplane/crossplane/v2")
 	testdata := filepath.Join(c.root, "effect", "testdata")
 
 	table := map[string]image{
 		"crossplane/crossplane": {
-			programs:   map[string]string{"crossplane": c.tool(t, "crossplane")},
+			programs:   map[string]string{"crossplane": c.tool(t, c.core)},
 			entrypoint: "crossplane",
 			mounts: map[string]string{
 				"/crds":                  filepath.Join(crossplane, "cluster", "crds"),
@@ -293,7 +301,7 @@ func (c *cluster) startRegistry(t testing.TB) {
 // installCrossplane installs Crossplane's own chart, all of it.
 func (c *cluster) installCrossplane(t testing.TB) {
 	t.Helper()
-	dir := module(t, filepath.Join(c.root, "tools", "crossplane"), "github.com/crossplane/crossplane/v2")
+	dir := module(t, filepath.Join(c.root, "tools", c.core), "github.com/crossplane/crossplane/v2")
 	chart, err := loader.Load(filepath.Join(dir, "cluster", "charts", "crossplane"))
 	if err != nil {
 		t.Fatalf("cannot load Crossplane's chart: %v", err)
