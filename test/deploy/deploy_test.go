@@ -29,6 +29,8 @@ import (
 	pkgv1 "github.com/crossplane/crossplane/apis/v2/pkg/v1"
 	pkgv1beta1 "github.com/crossplane/crossplane/apis/v2/pkg/v1beta1"
 	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
@@ -43,6 +45,8 @@ var scheme = func() *runtime.Scheme {
 	utilruntime.Must(protectionv1beta1.AddToScheme(s))
 	utilruntime.Must(gwv1.Install(s))
 	utilruntime.Must(sqlv1alpha1.SchemeBuilder.AddToScheme(s))
+	utilruntime.Must(kustomizev1.AddToScheme(s))
+	utilruntime.Must(sourcev1.AddToScheme(s))
 	return s
 }()
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/google/cel-go/cel"
 	gocmp "github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -504,7 +505,7 @@ func checkObject(t *testing.T, doc []byte, o map[string]any) error {
 			}
 		}
 		return nil
-	case "Kustomization":
+	case kustomizev1.KustomizationKind:
 		checks, _ := spec["healthCheckExprs"].([]any)
 		for _, check := range checks {
 			fields, _ := check.(map[string]any)
@@ -513,7 +514,6 @@ func checkObject(t *testing.T, doc []byte, o map[string]any) error {
 				return err
 			}
 		}
-		return nil
 	}
 	if !scheme.Recognizes(schema.FromAPIVersionAndKind(version, kind)) {
 		return nil
