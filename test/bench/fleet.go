@@ -35,12 +35,12 @@ func label(f fleet.Fleet) string {
 	return label
 }
 
-// largest fleet for which Crossplane called the function whenever it looked. Nil:
-// none was measured.
+// largest fleet at rest for which Crossplane called the function whenever it looked.
+// Nil: none was measured.
 func largest(all []fleet.Fleet) *fleet.Fleet {
 	var found *fleet.Fleet
 	for i, f := range all {
-		if !f.Cached && (found == nil || f.Tenants > found.Tenants) {
+		if !f.Cached && f.Rest.Lasted > 0 && (found == nil || f.Tenants > found.Tenants) {
 			found = &all[i]
 		}
 	}

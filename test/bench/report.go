@@ -162,7 +162,7 @@ what it costs to say what should exist, and to have it so.
 | tenants | measured | all Ready after | tenants/s | function calls, each | API requests, each | function: most memory | Crossplane | API server | all gone after their delete |
 |---|---|---|---|---|---|---|---|---|---|
 {{- range .Fleets}}{{if not .Restored}}
-| {{label .}} | {{.Date}}, {{.Commit}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib (memory .Programs "function")}} | {{mib (memory .Programs "crossplane")}} | {{mib (memory .Programs "kube-apiserver")}} | {{s .Gone}} |
+| {{label .}} | {{.Date}}, {{.Commit}} | {{s .Ready}} | {{x .Rate}} | {{n .CallsEach}} | {{n .RequestsEach}} | {{mib (memory .Programs "function")}} | {{mib (memory .Programs "crossplane")}} | {{mib (memory .Programs "kube-apiserver")}} | {{if .Gone}}{{s .Gone}}{{else}}not measured{{end}} |
 {{- end}}{{end}}
 
 What took the processors until then:
@@ -183,9 +183,9 @@ as its backup would be, which shows also that no effect runs again for a tenant 
 
 | tenants | measured | watched for | of which looks at everything | function calls, for a tenant and a look | API requests, for a tenant and a look | writes | objects, each | in etcd, each | function: most memory | Crossplane | API server |
 |---|---|---|---|---|---|---|---|---|---|---|---|
-{{- range .Fleets}}
+{{- range .Fleets}}{{if .Rest.Lasted}}
 | {{label .}} | {{.Date}}, {{.Commit}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{requests .}} | {{.Rest.Writes}} | {{x .ObjectsEach}} | {{kib .EtcdEach}} | {{mib (memory .Rest.Programs "function")}} | {{mib (memory .Rest.Programs "crossplane")}} | {{mib (memory .Rest.Programs "kube-apiserver")}} |
-{{- end}}
+{{- end}}{{end}}
 {{end}}
 ## What it means
 

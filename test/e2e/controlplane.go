@@ -69,6 +69,8 @@ func startControlPlane(t testing.TB, dir, logs string, etcd, kubernetesBinary st
 		t.Fatalf("cannot read %s: %v", cp.kubeconfig, err)
 	}
 	cp.admin.QPS, cp.admin.Burst = -1, -1
+	// What the API server thinks of Crossplane's names is no news, thousands of times.
+	cp.admin.WarningHandler = rest.NoWarnings{}
 	if cp.client, err = kubernetes.NewForConfig(cp.admin); err != nil {
 		t.Fatalf("cannot make a client: %v", err)
 	}

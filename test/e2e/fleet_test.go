@@ -79,25 +79,13 @@ func TestFleet(t *testing.T) {
 		f.come(t)
 	}
 	f.result.Etcd = f.cluster.etcdBytes(t) - etcd
+	f.keep(t)
 	f.rest(t, rest, interval)
+	f.keep(t)
 	if !f.result.Restored {
 		f.leave(t)
+		f.keep(t)
 	}
-
-	b, err := json.MarshalIndent(f.result, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(f.cluster.root, "_output", "bench")
-	mkdir(t, dir)
-	name := "fleet-" + strconv.Itoa(n)
-	if f.result.Cached {
-		name += "-cached"
-	}
-	if f.result.Restored {
-		name += "-restored"
-	}
-	write(t, filepath.Join(dir, name+".json"), string(b))
 }
 
 // firstProject of a fleet, a number that is nothing else in its objects.
@@ -115,6 +103,25 @@ type fleetRun struct {
 
 // effects that a tenant of a fleet has when it comes.
 var effects = []string{"filestore-clone", "tenant-prepare", "smoke-test", "matrix-room-create", "account-webhook", "client-provisioned"}
+
+// keep what has been measured so far: what comes next may take an hour.
+func (f *fleetRun) keep(t *testing.T) {
+	t.Helper()
+	b, err := json.MarshalIndent(f.result, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(f.cluster.root, "_output", "bench")
+	mkdir(t, dir)
+	name := "fleet-" + strconv.Itoa(f.result.Tenants)
+	if f.result.Cached {
+		name += "-cached"
+	}
+	if f.result.Restored {
+		name += "-restored"
+	}
+	write(t, filepath.Join(dir, name+".json"), string(b))
+}
 
 // come to be, all tenants at once.
 func (f *fleetRun) come(t *testing.T) {
