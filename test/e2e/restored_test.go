@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +19,6 @@ import (
 
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
-
-// annotationPaused keeps Crossplane from a composite that isn't whole yet.
-const annotationPaused = "crossplane.io/paused"
 
 // restore the fleet as from a backup of the API server: one tenant comes to be, and
 // the others are what there is of it, under other names. It ends when Crossplane
@@ -39,6 +37,8 @@ func (f *fleetRun) restore(t *testing.T) {
 	saved := c.save(t, first)
 	c.nameDatabases(t, f.tenants)
 
+	// Not while Crossplane looks: what isn't whole yet is not to be made whole.
+	c.scaleCore(t, 0)
 	began := time.Now()
 	todo := make(chan *tenant)
 	var workers sync.WaitGroup
@@ -60,8 +60,10 @@ func (f *fleetRun) restore(t *testing.T) {
 		t.FailNow()
 	}
 	t.Logf("%d tenants were restored within %s", len(f.tenants), time.Since(began).Round(time.Second))
+	began = time.Now()
+	c.scaleCore(t, 1)
 	f.settle(t)
-	t.Logf("it is quiet after %s", time.Since(began).Round(time.Second))
+	t.Logf("Crossplane is content after %s", time.Since(began).Round(time.Second))
 
 	// What was done for them once isn't done again because they are somewhere else.
 	for _, component := range effects {
@@ -133,7 +135,6 @@ func (c *cluster) put(ctx context.Context, saved savedTenant, from, to *tenant) 
 	if err != nil {
 		return err
 	}
-	client.SetAnnotations(map[string]string{annotationPaused: "true"})
 	client, err = c.dynamic.Resource(planaClients).Create(ctx, client, metav1.CreateOptions{})
 	if err != nil {
 		return err
@@ -149,7 +150,6 @@ func (c *cluster) put(ctx context.Context, saved savedTenant, from, to *tenant) 
 		}
 		renamed = append(renamed, string(one.uid), string(o.GetUID()))
 	}
-	// A patch, for Crossplane writes to it as well: that it is paused.
 	status, err := read(saved.composite)
 	if err != nil {
 		return err
@@ -158,11 +158,24 @@ func (c *cluster) put(ctx context.Context, saved savedTenant, from, to *tenant) 
 	if err != nil {
 		return err
 	}
-	if _, err := c.dynamic.Resource(planaClients).Patch(ctx, to.name, types.MergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
-		return err
-	}
-	_, err = c.dynamic.Resource(planaClients).Patch(ctx, to.name, types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, annotationPaused), metav1.PatchOptions{})
+	_, err = c.dynamic.Resource(planaClients).Patch(ctx, to.name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
+}
+
+// scaleCore has so many replicas of Crossplane run, and waits until they do.
+func (c *cluster) scaleCore(t *testing.T, replicas int) {
+	t.Helper()
+	c.kubectl(t, "-n", namespaceCrossplane, "scale", "deployment", "crossplane", "--replicas="+strconv.Itoa(replicas))
+	eventually(t, 2*time.Minute, "Crossplane is scaled", func() error {
+		pods, err := c.client.CoreV1().Pods(namespaceCrossplane).List(t.Context(), metav1.ListOptions{LabelSelector: "app=crossplane"})
+		if err != nil {
+			return err
+		}
+		if len(pods.Items) != replicas {
+			return fmt.Errorf("there are %d pods of %d", len(pods.Items), replicas)
+		}
+		return nil
+	})
 }
 
 // nameDatabases in PostgreSQL's catalogue, one for each tenant but the first, like
