@@ -43,7 +43,7 @@ func TestFleet(t *testing.T) {
 	}
 	// So short that Crossplane looks at everything while the tenants are at rest, and
 	// so long that it gets to the end of it.
-	interval := max(2*time.Minute, time.Duration(n)*100*time.Millisecond)
+	interval := max(2*time.Minute, time.Duration(n)*200*time.Millisecond)
 	rest := 5 * interval / 2
 	if asked := os.Getenv("REST"); asked != "" {
 		if rest, err = time.ParseDuration(asked); err != nil {
