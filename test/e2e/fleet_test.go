@@ -51,10 +51,6 @@ func TestFleet(t *testing.T) {
 		}
 	}
 
-	// The API server is what limits the rest, and it spends a quarter of its time on
-	// memory that there is plenty of here.
-	t.Setenv("GOGC", "400")
-
 	f := &fleetRun{result: fleet.Fleet{
 		Tenants: n, Cached: os.Getenv("CACHE") != "", Restored: os.Getenv("RESTORED") != "",
 		Date: time.Now().UTC().Format(time.DateOnly), Cores: runtime.NumCPU(),

@@ -45,23 +45,34 @@ func (f *fleetRun) restore(t *testing.T) {
 	for range 8 {
 		workers.Go(func() {
 			for x := range todo {
-				if err := c.put(t.Context(), saved, first, x); err != nil {
+				if err := c.put(interrupted, saved, first, x); err != nil {
 					t.Errorf("cannot restore %s: %v", x.name, err)
 				}
 			}
 		})
 	}
 	for _, x := range f.tenants[1:] {
+		if t.Failed() || interrupted.Err() != nil {
+			break
+		}
 		todo <- x
 	}
 	close(todo)
 	workers.Wait()
-	if t.Failed() {
+	if t.Failed() || interrupted.Err() != nil {
 		t.FailNow()
 	}
 	t.Logf("%d tenants were restored within %s", len(f.tenants), time.Since(began).Round(time.Second))
 	began = time.Now()
+	before := c.calls(t)
 	c.scaleCore(t, 1)
+	eventually(t, 2*time.Hour, "Crossplane has looked at all of them", func() error {
+		if calls := c.calls(t) - before; calls < len(f.tenants) {
+			time.Sleep(time.Second)
+			return fmt.Errorf("it has called the function %d times", calls)
+		}
+		return nil
+	})
 	f.settle(t)
 	t.Logf("Crossplane is content after %s", time.Since(began).Round(time.Second))
 
