@@ -42,7 +42,7 @@ func TestFleet(t *testing.T) {
 		t.Skip("it takes long: make bench-fleet runs it")
 	}
 	// So short that Crossplane looks at everything while the tenants are at rest, and
-	// so long that it gets to the end of it.
+	// so long that it gets to the end of it. While they come and go, it is as usual.
 	interval := max(2*time.Minute, time.Duration(n)*200*time.Millisecond)
 	rest := 5 * interval / 2
 	if asked := os.Getenv("REST"); asked != "" {
@@ -57,7 +57,6 @@ func TestFleet(t *testing.T) {
 	}}
 	f.cluster = startCluster(t, func(c *cluster) {
 		c.effects = "/bin/true"
-		c.coreArgs = append(c.coreArgs, "--sync-interval="+interval.String())
 		if f.result.Cached {
 			c.coreArgs = append(c.coreArgs, "--enable-function-response-cache")
 		}
@@ -80,9 +79,11 @@ func TestFleet(t *testing.T) {
 	}
 	f.result.Etcd = f.cluster.etcdBytes(t) - etcd
 	f.keep(t)
+	f.lookEvery(t, interval)
 	f.rest(t, rest, interval)
 	f.keep(t)
 	if !f.result.Restored {
+		f.lookEvery(t, time.Hour)
 		f.leave(t)
 		f.keep(t)
 	}
@@ -168,6 +169,32 @@ func (f *fleetRun) come(t *testing.T) {
 	eventually(t, 10*time.Minute, "there are no Jobs", func() error {
 		if left := c.versionsOf(t, "jobs"); len(left) > 0 {
 			return fmt.Errorf("there are %d", len(left))
+		}
+		return nil
+	})
+	f.settle(t)
+}
+
+// lookEvery so often at everything, Crossplane is told.
+func (f *fleetRun) lookEvery(t *testing.T, interval time.Duration) {
+	t.Helper()
+	c := f.cluster
+	f.restart(t, func() {
+		c.kubectl(t, "-n", namespaceCrossplane, "patch", "deployment", "crossplane", "--type=json", "-p",
+			fmt.Sprintf(`[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--sync-interval=%s"}]`, interval))
+		c.kubectl(t, "-n", namespaceCrossplane, "rollout", "status", "deployment/crossplane", "--timeout=3m")
+	})
+}
+
+// restart Crossplane, and wait until it has looked at all tenants and is content.
+func (f *fleetRun) restart(t *testing.T, restart func()) {
+	t.Helper()
+	before := f.cluster.calls(t)
+	restart()
+	eventually(t, 2*time.Hour, "Crossplane has looked at all of them", func() error {
+		if calls := f.cluster.calls(t) - before; calls < len(f.tenants) {
+			time.Sleep(time.Second)
+			return fmt.Errorf("it has called the function %d times", calls)
 		}
 		return nil
 	})
