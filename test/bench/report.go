@@ -177,8 +177,8 @@ What took the processors until then:
 
 ### At rest
 
-Left alone, with Crossplane looking at everything every --sync-interval as it does (set so short here
-that it does in the time that was measured). Those called *restored* were put into the API server
+Left alone, with Crossplane looking at everything every --sync-interval as it does (started again with
+one so short that it does in the time that was measured). Those called *restored* were put into the API server
 as its backup would be, which shows also that no effect runs again for a tenant that is restored.
 
 | tenants | measured | watched for | of which looks at everything | function calls, for a tenant and a look | API requests, for a tenant and a look | writes | objects, each | in etcd, each | function: most memory | Crossplane | API server |
@@ -209,6 +209,6 @@ changes is seen without them. With --enable-function-response-cache (alpha in Cr
 function isn't called at all by them: an answer to a tenant at rest holds for a day.
 {{end}}
 A tenant that comes to be changes some 150 times within seconds. Crossplane's circuit breaker
-takes that for a loop after 50 changes and stops listening for five minutes; the function then has
-itself asked every second. Crossplane with --circuit-breaker-burst=500 goes on listening.
+takes that for a loop after a hundred and stops listening for five minutes; the function then has
+itself asked every second. Crossplane with --circuit-breaker-burst=500, as here, goes on listening.
 `
