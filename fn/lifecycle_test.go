@@ -277,12 +277,16 @@ func TestOrphanIsLeftAlone(t *testing.T) {
 			guard.in("metadata")["deletionTimestamp"] = "2026-11-03T08:00:00Z"
 			w.composed["guard"] = guard
 		}
-		rsp := w.reconcile()
-		if got := fatal(rsp); !strings.Contains(got, "kubectl delete planaclient acme --cascade=orphan") {
-			t.Errorf("the guard is %s: want a fatal result that says what to do, got %q", name, got)
-		}
-		if keys := keysOf(rsp); len(keys) > 0 {
-			t.Errorf("the guard is %s: want nothing composed, got %v", name, keys)
+		// One that asks for what can't be had would keep what it has.
+		for _, tier := range []string{"gold", "pro"} {
+			w.client.in("spec")["tier"] = tier
+			rsp := w.reconcile()
+			if got := fatal(rsp); !strings.Contains(got, "kubectl delete planaclient acme --cascade=orphan") {
+				t.Errorf("the guard of a %s tenant is %s: want a fatal result that says what to do, got %q", tier, name, got)
+			}
+			if keys := keysOf(rsp); len(keys) > 0 {
+				t.Errorf("the guard of a %s tenant is %s: want nothing composed, got %v", tier, name, keys)
+			}
 		}
 	}
 

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
@@ -287,14 +288,25 @@ type refusal struct {
 }
 
 // refuse a request. A tenant that has something keeps all of it, just as it is;
-// one that has nothing gets nothing. It tells whether this is the first time that
-// it says so.
+// one that has nothing gets nothing, and nor does one that is let go of, to which
+// what it has would be given back. It tells whether this is the first time that it
+// says so.
 func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refusal) (news bool) {
 	before := &v1alpha1.PLANAClient{}
 	// What can't be read has no conditions to compare with.
 	_ = decode(req.GetObserved().GetComposite().GetResource(), before, partStatus)
 	news = before.Status.GetCondition(conditionAccepted).Message != r.err.Error()
 	response.ConditionFalse(rsp, conditionAccepted, r.reason).WithMessage(r.err.Error())
+
+	var guard *protectionv1beta1.ClusterUsage
+	if r := req.GetObserved().GetResources()[keyGuard].GetResource(); r != nil {
+		// One that can't be read is there all the same.
+		guard, _ = decoded[protectionv1beta1.ClusterUsage](r)
+	}
+	if orphaning(before) && unguarded(guard) {
+		response.Fatal(rsp, fmt.Errorf("%s. What it asks for can't be had: %w", letGoMessage(before.GetName()), r.err))
+		return news
+	}
 
 	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
 	switch {

@@ -7,6 +7,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
+
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
@@ -121,11 +123,10 @@ func stay(t *tenancy, p *progress) {
 func deprovision(t *tenancy) *progress {
 	p := newProgress()
 
-	if metav1.DeletionPropagation(t.deletionPolicy()) == metav1.DeletePropagationOrphan && !t.dropping() {
+	if orphaning(t.client) && !t.dropping() {
 		// --cascade=orphan: what the tenant consists of outlives its object.
-		if t.unguarded() {
-			p.hold = fmt.Sprintf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. To keep it: kubectl annotate planaclient %[1]s %[2]s-",
-				t.client.GetName(), annotationDeletionAttempt)
+		if unguarded(t.observed.guard) {
+			p.hold = letGoMessage(t.client.GetName())
 			return p
 		}
 		t.keepAll(p)
@@ -183,8 +184,19 @@ func deprovision(t *tenancy) *progress {
 // takes the owner off all that the tenant consists of. Crossplane, which may not
 // have seen the delete yet, would put it on again with whatever it applies: once the
 // owner is gone, route, backup and Database object would follow it.
-func (t *tenancy) unguarded() bool {
-	return t.observed.guard == nil || t.observed.guard.GetDeletionTimestamp() != nil
+func unguarded(guard *protectionv1beta1.ClusterUsage) bool {
+	return guard == nil || guard.GetDeletionTimestamp() != nil
+}
+
+// orphaning tells whether the delete that was asked for is one with --cascade=orphan.
+func orphaning(client *v1alpha1.PLANAClient) bool {
+	return metav1.DeletionPropagation(client.GetAnnotations()[annotationDeletionAttempt]) == metav1.DeletePropagationOrphan
+}
+
+// letGoMessage says why nothing is done for a tenant any more.
+func letGoMessage(name string) string {
+	return fmt.Sprintf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. To keep it: kubectl annotate planaclient %[1]s %[2]s-",
+		name, annotationDeletionAttempt)
 }
 
 // composeGuard whether it is observed or not. Somebody who takes it away while

@@ -43,6 +43,7 @@ func init() {
 		// What programs do.
 		"reconcile":         func(w *World, a Action) bool { return w.reconcileAs(a, endsWell) },
 		"reconcile-lost":    func(w *World, a Action) bool { return w.reconcileAs(a, endsLost) },
+		"reconcile-stale":   func(w *World, a Action) bool { return w.reconcileAs(a, endsStale) },
 		"reconcile-refused": func(w *World, a Action) bool { return w.reconcileAs(a, endsRefused) },
 		"provide":           func(w *World, a Action) bool { return w.provideAs(a, providesWell) },
 		"provide-in-use":    func(w *World, a Action) bool { return w.provideAs(a, providesInUse) },

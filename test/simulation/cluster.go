@@ -222,6 +222,9 @@ func (w *World) destroy(o *object, policy string) {
 		w.erase(o)
 		return
 	}
+	if o.kind == kindClient {
+		o.before = clone(o.body)
+	}
 	put(o.body, w.timestamp(), "metadata", "deletionTimestamp")
 	put(o.body, finalizers, "metadata", "finalizers")
 	w.changed(o)
@@ -348,6 +351,8 @@ func (w *World) collectGarbage() bool {
 			for _, c := range w.composedBy(o.uid()) {
 				w.update(c, func(body map[string]any) { drop(body, "metadata", "ownerReferences") })
 			}
+			l := w.lives[o.uid()]
+			l.released = l.orphaned
 			w.unfinalize(o, finalizerOrphan)
 			return true
 		case o.kind == kindClient && slices.Contains(o.finalizers(), any(finalizerForeground)):
@@ -372,6 +377,9 @@ func (w *World) collectGarbage() bool {
 
 // kill an object because its owner goes.
 func (w *World) kill(o *object, policy string) {
+	if l := w.lives[o.controller()]; l != nil && l.released {
+		w.violate(invariantKept, "%s of %s, which was let go of, is given an owner again, and goes with it", o.ref, l.name)
+	}
 	w.trace("garbage collector deletes %s", o.ref)
 	w.destroy(o, policy)
 }

@@ -49,6 +49,10 @@ const (
 	endsWell ending = iota
 	// endsLost: Crossplane dies somewhere after it got the response.
 	endsLost
+	// endsStale: the composite resource was read from a cache that hadn't seen its
+	// delete. All that comes after is as if there were none, but for what is written
+	// to the composite resource itself, which conflicts.
+	endsStale
 	// endsRefused: the API server refuses to apply one of the objects, for
 	// anything but being invalid.
 	endsRefused
@@ -85,6 +89,11 @@ func (w *World) reconcile(name string, end ending, choice int) {
 	if xr == nil {
 		delete(w.tenants, name)
 		return
+	}
+	if end == endsStale && xr.deleting() {
+		// The delete is heard of later.
+		t.dirty = true
+		xr = &object{ref: xr.ref, body: clone(xr.before)}
 	}
 	if xr.deleting() {
 		// No function is asked. All that it composed is the garbage collector's.

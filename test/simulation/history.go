@@ -86,7 +86,7 @@ func Play(f New, seed uint64) *Result {
 		case len(cs) == 0:
 			do(w.intention(r, names))
 		default:
-			do(mishap(r, cs[r.IntN(len(cs))]))
+			do(w.mishap(r, cs[r.IntN(len(cs))]))
 		}
 	}
 	w.finish()
@@ -94,7 +94,7 @@ func Play(f New, seed uint64) *Result {
 }
 
 // mishap makes what a program does go wrong now and then.
-func mishap(r *rand.Rand, a Action) Action {
+func (w *World) mishap(r *rand.Rand, a Action) Action {
 	often := func(n int, do string) {
 		if r.IntN(n) == 0 {
 			a.Do = do
@@ -105,6 +105,9 @@ func mishap(r *rand.Rand, a Action) Action {
 		a.N = r.IntN(1000)
 		often(20, "reconcile-refused")
 		often(12, "reconcile-lost")
+		if xr := w.client(a.Tenant); xr != nil && xr.deleting() {
+			often(2, "reconcile-stale")
+		}
 	case "provide":
 		often(15, "provide-in-use")
 		often(60, "provide-dies")

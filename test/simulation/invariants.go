@@ -97,6 +97,10 @@ type life struct {
 	// orphaned tells whether the tenant was deleted with --cascade=orphan.
 	orphaned bool
 
+	// released tells that nothing of the tenant has an owner any more, of which the
+	// function was told beforehand.
+	released bool
+
 	// letGo tells whether --cascade=orphan was ever asked for: somebody who asks for
 	// another policy a moment later may be too late.
 	letGo bool

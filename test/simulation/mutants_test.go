@@ -93,6 +93,18 @@ var theMutants = map[string]mutant{
 			}
 		},
 	},
+	"goes on with a tenant whose guard has gone": {
+		breaks: []invariant{invariantKept},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			if observedBody(req, "guard") == nil && observedBody(req, "route") != nil {
+				req.Observed.Resources["guard"] = &fnv1.Resource{Resource: &structpb.Struct{}}
+				set(req.Observed.Resources["guard"].Resource, kindUsage, "kind")
+			}
+			if guard := req.GetObserved().GetResources()["guard"].GetResource(); guard != nil {
+				unset(guard, "metadata", "deletionTimestamp")
+			}
+		},
+	},
 	"adopts whatever it finds": {
 		breaks: []invariant{invariantForeign},
 		sees:   onClientSeen(func(xr *structpb.Struct) { set(xr, true, "spec", "database", "adopt") }),

@@ -37,6 +37,9 @@ type object struct {
 	// as nobody else has written to it since: applied again, it changes nothing.
 	settled *structpb.Struct
 
+	// before is a composite resource as it was when its delete was carried out.
+	before map[string]any
+
 	// quiet objects have nothing in store for their controller.
 	quiet bool
 

@@ -157,6 +157,23 @@ var toldHistories = map[string]told{
 			{Do: "create", Tenant: "acme", N: 34},
 		},
 	},
+	"OrphanedBehindACache": {
+		reason: "A Crossplane that hasn't seen the delete yet gives nothing an owner again, that would go with it.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Orphan"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "guard", Tenant: "acme", Key: "guard"}, Action{Do: "pass", N: 5}, Action{Do: "replay"},
+			Action{Do: "collect-garbage"}, Action{Do: "reconcile-stale", Tenant: "acme"},
+		),
+	},
+	"OrphanedBehindACacheAndRefused": {
+		reason: "Nor does one whose tenant, by then, asks for what can't be had.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Orphan"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "bad-spec", Tenant: "acme"},
+			Action{Do: "guard", Tenant: "acme", Key: "guard"}, Action{Do: "pass", N: 5}, Action{Do: "replay"},
+			Action{Do: "collect-garbage"}, Action{Do: "reconcile-stale", Tenant: "acme"},
+		),
+	},
 	"OrphanThenForeground": {
 		reason: "Who has let go of a tenant may be too late to want it taken away.",
 		actions: []Action{
