@@ -175,6 +175,12 @@ What took the processors until then:
 
 ![Tenants Ready over time](performance/burst.svg)
 
+Most of it is what Crossplane asks of the API server: each time that it looks at a tenant it applies
+all that the tenant consists of, whatever has changed. Tenants that come together share each
+namespace's ResourceQuota, which changes with every pod, and who is about to start a Job there
+depends on it. With hundreds of them at once Crossplane's circuit breaker opens for most, even with
+--circuit-breaker-burst=500; those then go on because they have themselves asked every second.
+
 ### At rest
 
 Left alone, with Crossplane looking at everything every --sync-interval as it does (started again with

@@ -38,6 +38,9 @@ var versions = []struct{ version, namespace, ip string }{
 	{"19", "plana-odoo-19", "127.64.19.19"},
 }
 
+// newestCore is the tool that is the newest Crossplane that is tested.
+const newestCore = "crossplane"
+
 // A cluster with this project installed in it.
 type cluster struct {
 	*controlPlane
@@ -88,7 +91,7 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 		workers: map[string]*worker{},
 		// As the installation guide advises.
 		coreArgs: []string{"--circuit-breaker-burst=500"},
-		core:     "crossplane",
+		core:     newestCore,
 	}
 	if version := os.Getenv("CROSSPLANE"); version != "" {
 		c.core += "-" + version

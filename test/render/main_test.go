@@ -85,11 +85,7 @@ type engine struct {
 // loopback port. What stops it returns its log.
 func startEngine(ctx context.Context) (*engine, func() string, error) {
 	e := &engine{}
-	core := "crossplane"
-	if version := os.Getenv("CROSSPLANE"); version != "" {
-		core += "-" + version
-	}
-	for name, path := range map[string]*string{core: &e.core, "crossplane-cli": &e.cli} {
+	for name, path := range map[string]*string{"crossplane": &e.core, "crossplane-cli": &e.cli} {
 		out, err := command(ctx, root, "hack/tool", name)
 		if err != nil {
 			return nil, nil, err
