@@ -214,7 +214,7 @@ above all what they ask of the API server. A longer --sync-interval makes them f
 changes is seen without them. With --enable-function-response-cache (alpha in Crossplane 2.4) the
 function isn't called at all by them: an answer to a tenant at rest holds for a day.
 {{end}}
-A tenant that comes to be changes some 150 times within seconds. Crossplane's circuit breaker
-takes that for a loop after a hundred and stops listening for five minutes; the function then has
+A tenant that comes to be changes some 150 times within seconds. Crossplane's circuit breaker, of
+whose hundred tokens a change takes two, takes that for a loop after fifty and stops listening for five minutes; the function then has
 itself asked every second. Crossplane with --circuit-breaker-burst=500, as here, goes on listening.
 `
