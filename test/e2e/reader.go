@@ -209,7 +209,12 @@ func (p *reading) find(begins string, instead []string) pages.Command {
 // what comes of it.
 func (p *reading) types(begins string, instead ...string) string {
 	p.Helper()
-	s := p.find(begins, instead)
+	return p.enters(p.find(begins, instead))
+}
+
+// enters a statement that was found, and returns what comes of it.
+func (p *reading) enters(s pages.Command) string {
+	p.Helper()
 	began := time.Now()
 	out, err := p.run(s.Run, p.having, nil)
 	if err != nil {
@@ -224,13 +229,20 @@ func (p *reading) types(begins string, instead ...string) string {
 	return out
 }
 
-// sees that what comes of a statement has some words in it.
+// sees that what comes of a statement has some words in it, if need be when it is
+// typed again: what has just been done may take a moment to show.
 func (p *reading) sees(begins string, words ...string) {
 	p.Helper()
-	out := p.types(begins)
-	for _, word := range words {
-		if !strings.Contains(out, word) {
-			p.Errorf("%s: %s: want %q in:\n%s", p.page, begins, word, out)
+	s := p.find(begins, nil)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Second) {
+		out := p.enters(s)
+		lacks := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return strings.Contains(out, word) })
+		if len(lacks) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.Errorf("%s: %s: want %q in:\n%s", p.page, begins, lacks, out)
+			return
 		}
 	}
 }
