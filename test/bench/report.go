@@ -136,10 +136,10 @@ core answered {{n .Scale.One}} steady calls a second; two answered {{n .Scale.Tw
 and {{pct (index .Scale.Shares 1)}}. (The callers share the machine's cores with them.) A replica that
 is added later is found within five minutes, when the function ends its connections so that
 Crossplane connects anew.
-
+{{if .Scale.Memory}}
 Called by 100 at once, which is the most that Crossplane does by default, with the largest of the
 requests above, a replica had {{mib .Scale.Memory}} at its most.
-
+{{end}}
 ## Start and size
 
 From exec to the first answer: {{ms .Start.Median}} (median of {{len .Start.All}} starts). The binary has {{mib .Size.Binary}}

@@ -73,13 +73,15 @@ func TestFleet(t *testing.T) {
 
 	etcd := f.cluster.etcdBytes(t)
 	if f.result.Restored {
-		f.restore(t)
+		f.restore(t, interval)
 	} else {
 		f.come(t)
 	}
 	f.result.Etcd = f.cluster.etcdBytes(t) - etcd
 	f.keep(t)
-	f.lookEvery(t, interval)
+	if !f.result.Restored {
+		f.lookEvery(t, interval)
+	}
 	f.rest(t, rest, interval)
 	f.keep(t)
 	if !f.result.Restored {
@@ -178,12 +180,17 @@ func (f *fleetRun) come(t *testing.T) {
 // lookEvery so often at everything, Crossplane is told.
 func (f *fleetRun) lookEvery(t *testing.T, interval time.Duration) {
 	t.Helper()
-	c := f.cluster
 	f.restart(t, func() {
-		c.kubectl(t, "-n", namespaceCrossplane, "patch", "deployment", "crossplane", "--type=json", "-p",
-			fmt.Sprintf(`[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--sync-interval=%s"}]`, interval))
-		c.kubectl(t, "-n", namespaceCrossplane, "rollout", "status", "deployment/crossplane", "--timeout=3m")
+		f.cluster.tellCore(t, "--sync-interval="+interval.String())
+		f.cluster.kubectl(t, "-n", namespaceCrossplane, "rollout", "status", "deployment/crossplane", "--timeout=10m")
 	})
+}
+
+// tellCore has Crossplane started with one more argument.
+func (c *cluster) tellCore(t *testing.T, arg string) {
+	t.Helper()
+	c.kubectl(t, "-n", namespaceCrossplane, "patch", "deployment", "crossplane", "--type=json", "-p",
+		fmt.Sprintf(`[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": %q}]`, arg))
 }
 
 // restart Crossplane, and wait until it has looked at all tenants and is content.

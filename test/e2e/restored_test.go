@@ -22,8 +22,8 @@ import (
 
 // restore the fleet as from a backup of the API server: one tenant comes to be, and
 // the others are what there is of it, under other names. It ends when Crossplane
-// has looked at all of them and is content.
-func (f *fleetRun) restore(t *testing.T) {
+// has looked at all of them and is content. From then on it looks at the interval.
+func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 	t.Helper()
 	c, first := f.cluster, f.tenants[0]
 	first.apply(t)
@@ -39,6 +39,7 @@ func (f *fleetRun) restore(t *testing.T) {
 
 	// Not while Crossplane looks: what isn't whole yet is not to be made whole.
 	c.scaleCore(t, 0)
+	c.tellCore(t, "--sync-interval="+interval.String())
 	began := time.Now()
 	todo := make(chan *tenant)
 	var workers sync.WaitGroup
