@@ -102,7 +102,7 @@ TENANTS ?= 100
 
 .PHONY: bench-fleet
 bench-fleet: ## Measure what TENANTS= tenants cost on a real control plane, left alone for REST= (CACHE=1: with Crossplane keeping answers; RESTORED=1: as out of a backup).
-	@TENANTS=$(TENANTS) hack/e2e -test.run='^TestFleet$$'
+	@TENANTS=$(TENANTS) hack/e2e -test.run='^TestFleet$$' -test.timeout=12h
 
 .PHONY: bench-report
 bench-report: ## Write docs/performance.md from what was measured.

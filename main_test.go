@@ -83,6 +83,19 @@ func TestCLI(t *testing.T) {
 	}
 }
 
+// startServing a function until the context is done, and tell then how it ended.
+func startServing(ctx context.Context, f fnv1.FunctionRunnerServiceServer, address, metrics string) <-chan error {
+	served := make(chan error, 1)
+	go func() {
+		served <- serve(ctx, logging.NewNopLogger(), f,
+			function.Listen("tcp", address),
+			function.Insecure(true),
+			function.MaxRecvMessageSize(function.DefaultMaxRecvMsgSize),
+			function.WithMetricsServer(metrics))
+	}()
+	return served
+}
+
 // A slowFunction answers once it is let go.
 type slowFunction struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
@@ -101,14 +114,7 @@ func TestServeStopsGracefully(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	f := &slowFunction{called: make(chan struct{}), goOn: make(chan struct{})}
 	address, metrics := freeAddress(t), freeAddress(t)
-	served := make(chan error, 1)
-	go func() {
-		served <- serve(ctx, logging.NewNopLogger(), f,
-			function.Listen("tcp", address),
-			function.Insecure(true),
-			function.MaxRecvMessageSize(function.DefaultMaxRecvMsgSize),
-			function.WithMetricsServer(metrics))
-	}()
+	served := startServing(ctx, f, address, metrics)
 
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -184,14 +190,7 @@ func TestServeTakesCallsInTurn(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	f := &countingFunction{}
 	address := freeAddress(t)
-	served := make(chan error, 1)
-	go func() {
-		served <- serve(ctx, logging.NewNopLogger(), f,
-			function.Listen("tcp", address),
-			function.Insecure(true),
-			function.MaxRecvMessageSize(function.DefaultMaxRecvMsgSize),
-			function.WithMetricsServer(""))
-	}()
+	served := startServing(ctx, f, address, "")
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -215,6 +215,7 @@ changes is seen without them. With --enable-function-response-cache (alpha in Cr
 function isn't called at all by them: an answer to a tenant at rest holds for a day.
 {{end}}
 A tenant that comes to be changes some 150 times within seconds. Crossplane's circuit breaker, of
-whose hundred tokens a change takes two, takes that for a loop after fifty and stops listening for five minutes; the function then has
-itself asked every second. Crossplane with --circuit-breaker-burst=500, as here, goes on listening.
+whose hundred tokens a change takes two, takes that for a loop after fifty and stops listening
+for five minutes; the function then has itself asked every second. With
+--circuit-breaker-burst=500, as here, it goes on listening to a tenant that comes by itself.
 `
