@@ -94,6 +94,10 @@ e2e: ## Install this project in a real control plane, made of processes, and wal
 e2e-faults: ## Kill each process of that control plane while FAULTS= tenants come and go (20), and have servers fail.
 	@FAULTS=$(or $(FAULTS),20) hack/e2e -test.run='^TestFaults$$'
 
+.PHONY: e2e-flux
+e2e-flux: ## Have Flux install this project in that control plane, and keep its tenants.
+	@FLUX=1 hack/e2e -test.run='^TestFlux$$'
+
 .PHONY: bench
 bench: ## Measure what a call costs beside an echo of the same messages, the start and the size.
 	@cd test/bench && go run . $(BENCH)

@@ -37,12 +37,14 @@ func TestVersions(t *testing.T) {
 	}
 	page := read("docs/reference/versions.md")
 	for name, want := range map[string][2]string{
-		"Crossplane":          crossplane,
-		"Kubernetes":          {pinned("test/render/go.mod", "k8s.io/kubernetes"), pinned("tools/kubernetes/go.mod", "k8s.io/kubernetes")},
-		"provider-sql":        {pinned("go.mod", "github.com/crossplane-contrib/provider-sql"), pinned("tools/provider-sql/go.mod", "github.com/crossplane-contrib/provider-sql")},
-		"Gateway API":         {pinned("go.mod", "sigs.k8s.io/gateway-api"), pinned("test/deploy/go.mod", "sigs.k8s.io/gateway-api")},
-		"kube-state-metrics":  {pinned("test/monitoring/go.mod", "k8s.io/kube-state-metrics/v2"), pinned("test/monitoring/go.mod", "k8s.io/kube-state-metrics/v2")},
-		"Prometheus operator": {pinned("test/monitoring/go.mod", "github.com/prometheus-operator/prometheus-operator"), pinned("test/monitoring/go.mod", "github.com/prometheus-operator/prometheus-operator")},
+		"Crossplane":                  crossplane,
+		"Kubernetes":                  {pinned("test/render/go.mod", "k8s.io/kubernetes"), pinned("tools/kubernetes/go.mod", "k8s.io/kubernetes")},
+		"provider-sql":                {pinned("go.mod", "github.com/crossplane-contrib/provider-sql"), pinned("tools/provider-sql/go.mod", "github.com/crossplane-contrib/provider-sql")},
+		"Gateway API":                 {pinned("go.mod", "sigs.k8s.io/gateway-api"), pinned("test/deploy/go.mod", "sigs.k8s.io/gateway-api")},
+		"kube-state-metrics":          {pinned("test/monitoring/go.mod", "k8s.io/kube-state-metrics/v2"), pinned("tools/kube-state-metrics/go.mod", "k8s.io/kube-state-metrics/v2")},
+		"Flux's source-controller":    {pinned("tools/source-controller/go.mod", "github.com/fluxcd/source-controller"), pinned("tools/source-controller/go.mod", "github.com/fluxcd/source-controller")},
+		"Flux's kustomize-controller": {pinned("tools/kustomize-controller/go.mod", "github.com/fluxcd/kustomize-controller"), pinned("tools/kustomize-controller/go.mod", "github.com/fluxcd/kustomize-controller")},
+		"Prometheus operator":         {pinned("test/monitoring/go.mod", "github.com/prometheus-operator/prometheus-operator"), pinned("test/monitoring/go.mod", "github.com/prometheus-operator/prometheus-operator")},
 	} {
 		if row := "| " + name + " | " + want[0] + " | " + want[1] + " |"; !strings.Contains(page, row) {
 			t.Errorf("versions.md doesn't say what is tested: %s", row)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -64,7 +65,10 @@ type cluster struct {
 	// effects is the program that Jobs run, and coreArgs are more of Crossplane's.
 	effects  string
 	coreArgs []string
-	pulling  sync.Mutex
+	// installer installs this project, and more are images that it takes.
+	installer func(*cluster, testing.TB)
+	more      map[string]image
+	pulling   sync.Mutex
 
 	postgres *servers.PostgresServer
 	redis    *servers.RedisServer
@@ -90,8 +94,9 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	c := &cluster{
 		workers: map[string]*worker{},
 		// As the installation guide advises.
-		coreArgs: []string{"--circuit-breaker-burst=500"},
-		core:     newestCore,
+		coreArgs:  []string{"--circuit-breaker-burst=500"},
+		core:      newestCore,
+		installer: (*cluster).install,
 	}
 	if version := os.Getenv("CROSSPLANE"); version != "" {
 		c.core += "-" + version
@@ -148,7 +153,7 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	c.publish(t, "v0.1.0", filepath.Join(c.root, "_output"))
 	step("the packages are published")
 	c.reader = newReader(t, c)
-	c.install(t)
+	c.installer(c, t)
 	c.startGateway(t)
 	step("everything is installed")
 	return c
@@ -200,6 +205,13 @@ func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 				return []string{fmt.Sprintf("--metrics-bind-address=%s:%d", ip, port(8080))}
 			},
 		},
+		"registry.k8s.io/kube-state-metrics/kube-state-metrics": {
+			programs:   map[string]string{"kube-state-metrics": c.tool(t, "kube-state-metrics")},
+			entrypoint: "kube-state-metrics",
+			args: func(ip string, _ func(int) int) []string {
+				return []string{"--host=" + ip, "--telemetry-host=" + ip}
+			},
+		},
 		"plana-pulse/function-planaclient-effects": {
 			programs:   map[string]string{"function": c.effects},
 			entrypoint: "function",
@@ -212,6 +224,7 @@ func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 			"odoo-version.sql": filepath.Join(testdata, "odoo-"+v.version+".sql"),
 		}}
 	}
+	maps.Copy(table, c.more)
 	return func(name string) (image, bool) {
 		if rest, ok := strings.CutPrefix(name, c.registry+"/"); ok {
 			if strings.HasPrefix(rest, "plana-pulse/function-planaclient") {

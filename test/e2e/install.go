@@ -208,22 +208,7 @@ var templates = []string{"basic-template-17", "basic-template-18", "pro-template
 func (c *cluster) makeTemplates(t testing.TB, guide *reading) {
 	t.Helper()
 	for _, name := range templates {
-		database := name + "." + domain
-		version := name[len(name)-2:]
-		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %q OWNER %s", database, servers.PostgresAdmin))
-		c.postgres.Exec(t, servers.PostgresSuperuser, database, "GRANT CREATE ON SCHEMA public TO "+servers.PostgresOdoo)
-		for _, file := range []string{"odoo.sql", "odoo-" + version + ".sql"} {
-			sql, err := os.ReadFile(filepath.Join(c.root, "effect", "testdata", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.postgres.Exec(t, servers.PostgresOdoo, database, string(sql))
-		}
-		guide.queries("ALTER DATABASE", "pro-template-18."+domain, database)
-
-		files := filepath.Join(c.exports, "odoo-"+version, database, "ab")
-		mkdir(t, files)
-		write(t, filepath.Join(files, "ab"+strings.Repeat("0", 38)), "a file of "+name)
+		c.makeTemplate(t, guide, name)
 	}
 	guide.types("kubectl apply -k deploy/templates/basic-18")
 	guide.types("kubectl apply -k deploy/templates/basic-18", "basic-18", "basic-17")
@@ -233,4 +218,25 @@ func (c *cluster) makeTemplates(t testing.TB, guide *reading) {
 		c.kubectl(t, "-n", namespaceCrossplane, "wait", "--for=condition=Ready", "--timeout=2m", "databases.postgresql.sql.m.crossplane.io/"+name)
 	}
 	guide.sees("kubectl -n crossplane-system get databases.postgresql.sql.m.crossplane.io", templates...)
+}
+
+// makeTemplate makes one of the template databases and its files.
+func (c *cluster) makeTemplate(t testing.TB, guide *reading, name string) {
+	t.Helper()
+	database := name + "." + domain
+	version := name[len(name)-2:]
+	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %q OWNER %s", database, servers.PostgresAdmin))
+	c.postgres.Exec(t, servers.PostgresSuperuser, database, "GRANT CREATE ON SCHEMA public TO "+servers.PostgresOdoo)
+	for _, file := range []string{"odoo.sql", "odoo-" + version + ".sql"} {
+		sql, err := os.ReadFile(filepath.Join(c.root, "effect", "testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.postgres.Exec(t, servers.PostgresOdoo, database, string(sql))
+	}
+	guide.queries("ALTER DATABASE", "pro-template-18."+domain, database)
+
+	files := filepath.Join(c.exports, "odoo-"+version, database, "ab")
+	mkdir(t, files)
+	write(t, filepath.Join(files, "ab"+strings.Repeat("0", 38)), "a file of "+name)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -25,8 +24,7 @@ var untyped = []struct{ page, begins, why string }{
 	{"docs/how-to/make-a-template.md", "SELECT pg_terminate_backend", "nobody has been let in"},
 	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- \\\n  mv", "workers here have no container: the test moves the folder"},
 	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- odoo neutralize", "it takes Odoo itself"},
-	{"docs/how-to/use-flux.md", "flux reconcile", "there is no Flux here"},
-	{"docs/how-to/watch.md", "kubectl -n monitoring logs deployment/kube-state-metrics", "there is no kube-state-metrics here"},
+	{"docs/how-to/use-flux.md", "flux reconcile", "make e2e-flux does what it does, in a cluster of its own"},
 }
 
 // testPages does what pages say that takes a cluster, all of it in the life of one
@@ -145,54 +143,6 @@ func readTutorialsEnd(t *testing.T, c *cluster, acme *tenant) {
 	// It was asked to go before, by way of the secrets that are new.
 	newcomer(c).gone(t, patience)
 	newcomer(c).leftNothing(t)
-}
-
-func readWatch(t *testing.T, c *cluster, _ *tenant) {
-	page := c.reader.open(t, "docs/how-to/watch.md")
-	// All that it takes of the Prometheus operator is that its kinds are known.
-	list := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/prometheus-operator/prometheus-operator/example")
-	list.Dir = filepath.Join(c.root, "test", "monitoring")
-	operator, err := list.Output()
-	if err != nil {
-		t.Fatalf("cannot find the Prometheus operator's definitions: %v", err)
-	}
-	for _, kind := range []string{"podmonitors", "prometheusrules"} {
-		c.kubectl(t, "apply", "--server-side", "-f", filepath.Join(strings.TrimSpace(string(operator)), "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml"))
-	}
-	c.kubectl(t, "create", "namespace", "monitoring")
-	eventually(t, time.Minute, "the Prometheus operator's kinds are known", func() error {
-		if out, err := c.tryKubectl("", "get", "podmonitors,prometheusrules", "-A"); err != nil {
-			return errors.New(out)
-		}
-		return nil
-	})
-	page.sees("kubectl apply -k deploy/monitoring", "podmonitor.monitoring.coreos.com/function-planaclient created", "prometheusrule.monitoring.coreos.com/planaclient created")
-	page.sees("kubectl -n crossplane-system logs --selector pkg.crossplane.io/function=function-planaclient --tail=-1 --prefix", `"msg":"Changed"`)
-	page.types("kubectl get planaclient acme -o yaml | yq '.status.conditions[] | select(.status == \"False\")'")
-	page.types("kubectl get jobs --all-namespaces")
-	page.sees("kubectl get planaclient acme -o yaml | yq '.status.conditions[] | select(.type == \"Synced\")'", "ReconcileSuccess")
-	if out := page.types("kubectl diff -k deploy"); out != "" {
-		t.Errorf("deploy/ is applied, and yet there is a difference:\n%s", out)
-	}
-	page.sees("kubectl get planaclient acme -o yaml | yq '.status.conditions[] | select(.type == \"Responsive\")'", "Responsive")
-	page.sees("kubectl get planaclient acme -o yaml | yq .status.deletion", "null")
-	page.types("kubectl -n backup logs --selector app.kubernetes.io/name=backup-retention")
-	page.sees("kubectl -n crossplane-system describe pods", "package-runtime")
-	page.sees("kubectl describe function.pkg.crossplane.io", "HealthyPackageRevision")
-	page.types("kubectl -n crossplane-system logs --selector pkg.crossplane.io/function=function-planaclient --tail=100")
-	page.types("kubectl -n crossplane-system logs deployment/crossplane")
-
-	broken := &tenant{cluster: c, name: "broken", project: 72, tier: "starter", version: "18"}
-	c.apply(t, strings.NewReplacer(compositionName, "planaclients-broken", "kind: Platform\n", "kind: Platform\n        domain: no domain\n").Replace(c.composition("10s")))
-	if out, err := c.tryKubectl(strings.ReplaceAll(broken.yaml(), compositionName, "planaclients-broken"), "apply", "-f", "-"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	broken.condition(t, time.Minute, "Accepted", "False", "InvalidPlatform")
-	page.sees("kubectl -n crossplane-system logs --selector pkg.crossplane.io/function=function-planaclient --tail=-1 | grep Refused", "InvalidPlatform")
-	c.kubectl(t, "delete", "planaclient", "broken")
-	c.kubectl(t, "delete", "composition", "planaclients-broken")
-
-	page.sees("kubectl auth can-i list planaclients", "yes")
 }
 
 // readOdds reads pages with a statement or two each.
@@ -380,7 +330,7 @@ func (x *tenant) hasCustomers(t testing.TB, database string) {
 // restores a backup by the page's Job.
 func (p *reading) restores(c *cluster, as string) {
 	p.Helper()
-	write(p, filepath.Join(p.folder, "restore.yaml"), p.shows("yaml", "kind: Job",
+	write(p, filepath.Join(p.folder, "restore.yaml"), p.shows("kind: Job",
 		"s3:https://sos-bg-sof-1.exo.io/plana-backup", c.repository(),
 		"value: bg-sof-1", "value: us-east-1",
 		"value: pg01.planapulse.com", fmt.Sprintf("value: %q", c.lines.postgres.host),

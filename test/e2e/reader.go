@@ -290,12 +290,12 @@ func (p *reading) says(inline string, instead ...string) string {
 	return strings.NewReplacer(instead...).Replace(inline)
 }
 
-// shows returns the page's first block in a language that has some words, with other
-// values instead of the page's examples.
-func (p *reading) shows(language, words string, instead ...string) string {
+// shows returns the page's first block of YAML that has some words, with other values
+// instead of the page's examples.
+func (p *reading) shows(words string, instead ...string) string {
 	p.Helper()
 	for _, b := range (pages.Page{Path: p.page, Text: p.text()}).Blocks() {
-		if b.Language != language || !strings.Contains(b.Text, words) {
+		if b.Language != "yaml" || !strings.Contains(b.Text, words) {
 			continue
 		}
 		for i := 0; i < len(instead); i += 2 {
@@ -305,7 +305,7 @@ func (p *reading) shows(language, words string, instead ...string) string {
 		}
 		return strings.NewReplacer(instead...).Replace(b.Text)
 	}
-	p.Fatalf("%s shows no %s with %q", p.page, language, words)
+	p.Fatalf("%s shows no YAML with %q", p.page, words)
 	return ""
 }
 
