@@ -800,3 +800,36 @@ func TestJobEditedByHand(t *testing.T) {
 		t.Errorf("want a deadline that was extended to stay so, got %v", got)
 	}
 }
+
+// TestRerun has a finished effect run again.
+func TestRerun(t *testing.T) {
+	w := finished(t)
+	w.client.in("metadata", "annotations")["planapulse.com/rerun"] = "smoke-test/monday"
+	w.reconcile()
+	job := w.composed["smoke-test"]
+	if job == nil || job.at("metadata", "annotations", "planapulse.com/run") != "smoke-test/monday" {
+		t.Fatalf("no Job runs the effect again: %v", job)
+	}
+	if !w.ready() {
+		t.Errorf("a tenant whose effect is run again isn't ready: %v", w.conditions())
+	}
+	w.fail("smoke-test")
+	rsp := w.reconcile()
+	if diff := isTrue("SmokeTestPassed", "JobFailed", "completed before").diff(rsp); diff != "" || !w.ready() {
+		t.Errorf("an effect that fails when it is run again: ready %t: -want, +got:\n%s", w.ready(), diff)
+	}
+
+	// Another value, another run. The first one's Job goes first.
+	w.client.in("metadata", "annotations")["planapulse.com/rerun"] = "smoke-test/tuesday"
+	want := [][]string{
+		{"backup", "database", "guard", "route"},
+		{"backup", "database", "guard", "route", "smoke-test"},
+		{"backup", "database", "guard", "route"},
+	}
+	if diff := cmp.Diff(want, w.life()); diff != "" {
+		t.Errorf("composed, one after the other: -want, +got:\n%s", diff)
+	}
+	if got := w.client.at("status", "effects", "smoke-test", "run"); got != "smoke-test/tuesday" {
+		t.Errorf("the ledger has run %v, want smoke-test/tuesday", got)
+	}
+}

@@ -566,3 +566,29 @@ func (s said) diff(rsp *fnv1.RunFunctionResponse) string {
 	}
 	return diff.String()
 }
+
+// deleted is what Crossplane writes on a PLANAClient whose delete its guard has
+// refused.
+const deleted = "usage.crossplane.io/deletion-attempt-with-policy"
+
+// life goes on: until the desired state doesn't change any more, everything
+// settles as soon as it exists, and time passes. It returns what was composed,
+// each time that it was something else.
+func (w *world) life() [][]string {
+	w.tb.Helper()
+	var all [][]string
+	for range 40 {
+		keys := keysOf(w.reconcile())
+		if keys == nil {
+			keys = []string{}
+		}
+		if n := len(all); n == 0 || !slices.Equal(all[n-1], keys) {
+			all = append(all, keys)
+		}
+		for key := range w.composed {
+			w.settle(key)
+		}
+		w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	}
+	return all
+}
