@@ -79,13 +79,17 @@ func TestFleet(t *testing.T) {
 	}
 	f.result.Etcd = f.cluster.etcdBytes(t) - etcd
 	f.keep(t)
-	if !f.result.Restored {
-		f.lookEvery(t, interval)
+	if rest > 0 {
+		if !f.result.Restored {
+			f.lookEvery(t, interval)
+		}
+		f.rest(t, rest, interval)
+		f.keep(t)
+		if !f.result.Restored {
+			f.lookEvery(t, time.Hour)
+		}
 	}
-	f.rest(t, rest, interval)
-	f.keep(t)
 	if !f.result.Restored {
-		f.lookEvery(t, time.Hour)
 		f.leave(t)
 		f.keep(t)
 	}
