@@ -36,7 +36,8 @@ func (t *tenancy) noRoom(s jobSpec) outcome {
 		return outcome{}
 	}
 
-	var short []string
+	room := true
+	var needs []string
 	pod := s.pod()
 	need := demand(&pod)
 	for _, name := range sortedKeys(need) {
@@ -44,19 +45,20 @@ func (t *tenancy) noRoom(s jobSpec) outcome {
 		if !limited {
 			continue
 		}
-		used := quota.Status.Used[corev1.ResourceName(name)]
-		after := used.DeepCopy()
-		after.Add(need[name])
-		if after.Cmp(hard) > 0 {
-			q := need[name]
-			short = append(short, fmt.Sprintf("%s: needs %s, %s of %s used", name, q.String(), used.String(), hard.String()))
-		}
+		q := need[name]
+		needs = append(needs, fmt.Sprintf("%s %s of %s", name, q.String(), hard.String()))
+		after := quota.Status.Used[corev1.ResourceName(name)].DeepCopy()
+		after.Add(q)
+		room = room && after.Cmp(hard) <= 0
 	}
-	if len(short) == 0 {
+	if room {
 		return outcome{}
 	}
+	// What is used isn't said: it changes with every pod, and would be written to
+	// the status of every tenant that waits, each of which Crossplane looks at again
+	// because of that.
 	o := troubleQuota.outcome(map[string]string{"namespace": s.namespace, "quota": t.platform.Quota.Name},
-		"Job %s doesn't fit under ResourceQuota %s/%s (%s)", t.jobName(s.key), s.namespace, t.platform.Quota.Name, strings.Join(short, "; "))
+		"ResourceQuota %s/%s has no room for the pod of Job %s, which needs %s", s.namespace, t.platform.Quota.Name, t.jobName(s.key), strings.Join(needs, ", "))
 	// Nobody has to act: running Jobs end, and then there is room.
 	o.state = waiting
 	return o

@@ -51,6 +51,15 @@ func TestQuota(t *testing.T) {
 			if tc.fits {
 				return
 			}
+			// Others come and go, and that is nothing to write down for each who waits.
+			said := conditionOf(rsp, "FilestoreReady").GetMessage()
+			used := w.others[1].in("status", "used")
+			for name := range used {
+				used[name] = "1000Gi"
+			}
+			if now := conditionOf(w.reconcile(), "FilestoreReady").GetMessage(); now != said {
+				t.Errorf("%s\nthe message changes with what is used:\n%s\n%s", tc.reason, said, now)
+			}
 			if diff := isFalse("FilestoreReady", "QuotaExceeded", "plana-quota", "kubectl -n plana-odoo-18 describe resourcequota plana-quota").diff(rsp); diff != "" {
 				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
 			}
