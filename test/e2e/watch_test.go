@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,14 +22,9 @@ import (
 func readWatch(t *testing.T, c *cluster, _ *tenant) {
 	page := c.reader.open(t, "docs/how-to/watch.md")
 	// All that it takes of the Prometheus operator is that its kinds are known.
-	list := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/prometheus-operator/prometheus-operator/example")
-	list.Dir = filepath.Join(c.root, "test", "monitoring")
-	operator, err := list.Output()
-	if err != nil {
-		t.Fatalf("cannot find the Prometheus operator's definitions: %v", err)
-	}
+	operator := module(t, filepath.Join(c.root, "test", "monitoring"), "github.com/prometheus-operator/prometheus-operator")
 	for _, kind := range []string{"podmonitors", "prometheusrules"} {
-		c.kubectl(t, "apply", "--server-side", "-f", filepath.Join(strings.TrimSpace(string(operator)), "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml"))
+		c.kubectl(t, "apply", "--server-side", "-f", filepath.Join(operator, "example", "prometheus-operator-crd", "monitoring.coreos.com_"+kind+".yaml"))
 	}
 	c.kubectl(t, "create", "namespace", "monitoring")
 	eventually(t, time.Minute, "the Prometheus operator's kinds are known", func() error {

@@ -4,8 +4,8 @@ go 1.26.8
 
 tool github.com/fluxcd/source-controller
 
-// source-controller asks for pkg/artifact 0.18.3, which no proxy serves. What its own
-// tests ask for isn't served either, so go mod tidy fails here.
+// source-controller asks for pkg/artifact 0.18.3, which not every module proxy has. The
+// same goes for what its own tests ask for, which is all that go mod tidy misses here.
 require github.com/fluxcd/pkg/artifact v0.20.0 // indirect
 
 // As source-controller has it: there is no release with BLAKE3.
