@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -76,8 +77,61 @@ func requestsPerLook(f fleet.Fleet) string {
 	return strings.Join(said, ", ")
 }
 
-// plotFleets draws how many tenants were Ready by when.
-func plotFleets(dir string, fleets []fleet.Fleet) error {
+// cores that a program takes of so many tenants at rest that Crossplane looks at every
+// so often, if each costs what those of a fleet did.
+func cores(f fleet.Fleet, program string, interval time.Duration, tenants int) float64 {
+	return f.PerLook(program).Seconds() * float64(tenants) / interval.Seconds()
+}
+
+// programsAtRest are those whose use of a fleet at rest is drawn.
+var programsAtRest = []string{"function", "crossplane", "kube-apiserver"}
+
+// plotRest draws what fleets at rest take of processors and of memory, by how many
+// tenants they are of.
+func plotRest(dir string, fleets []fleet.Fleet, interval time.Duration) error {
+	for _, drawn := range []struct {
+		file, title, label string
+		value              func(fleet.Fleet, string) float64
+	}{
+		{"rest-processors.svg", "Tenants at rest, looked at every " + every(interval), "cores", func(f fleet.Fleet, program string) float64 {
+			return cores(f, program, interval, f.Tenants)
+		}},
+		{"rest-memory.svg", "Tenants at rest: the most memory that a program had", "MiB", func(f fleet.Fleet, program string) float64 {
+			return float64(f.Rest.Programs[program].Memory) / (1 << 20)
+		}},
+	} {
+		var lines []any
+		for _, program := range programsAtRest {
+			var xy plotter.XYs
+			for _, f := range fleets {
+				if f.Rest.Lasted > 0 && !f.Cached {
+					xy = append(xy, plotter.XY{X: float64(f.Tenants), Y: drawn.value(f, program)})
+				}
+			}
+			if len(xy) == 0 {
+				return nil
+			}
+			lines = append(lines, program, xy)
+		}
+		p := plot.New()
+		p.Title.Text = drawn.title
+		p.X.Label.Text = "tenants"
+		p.Y.Label.Text = drawn.label
+		p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
+		p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
+		p.Legend.Top, p.Legend.Left = true, true
+		if err := plotutil.AddLinePoints(p, lines...); err != nil {
+			return err
+		}
+		if err := p.Save(14*vg.Centimeter, 8*vg.Centimeter, filepath.Join(dir, drawn.file)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plotBurst draws how many tenants were Ready by when.
+func plotBurst(dir string, fleets []fleet.Fleet) error {
 	if len(fleets) == 0 {
 		return nil
 	}

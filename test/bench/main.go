@@ -33,10 +33,11 @@ func main() {
 func run(ctx context.Context) error {
 	var (
 		root   = flag.String("root", "../..", "the project")
-		out    = flag.String("out", "", "where results are kept (<root>/_output/bench)")
+		out    = flag.String("out", "", "where the binaries that are measured are built (<root>/_output/bench)")
+		docs   = flag.String("docs", "", "where -report writes the page (<root>/docs)")
 		echo   = flag.String("echo", "", "serve the responses in this folder, and do nothing else: the program runs itself so")
 		certs  = flag.String("certs", "", "certificates for -echo")
-		report = flag.Bool("report", false, "write docs/performance.md from what was measured before")
+		report = flag.Bool("report", false, "write the page from what was measured before")
 		calls  = flag.Int("calls", 3000, "calls of each kind, in each of the rounds")
 		rounds = flag.Int("rounds", 7, "rounds, in each of which echo and function take turns")
 	)
@@ -44,14 +45,18 @@ func run(ctx context.Context) error {
 	if *out == "" {
 		*out = filepath.Join(*root, "_output", "bench")
 	}
+	if *docs == "" {
+		*docs = filepath.Join(*root, "docs")
+	}
+	results := filepath.Join(*root, "test", "bench", "results")
 
 	switch {
 	case *echo != "":
 		return serveEcho(ctx, *echo, *certs)
 	case *report:
-		return writeReport(*root, *out)
+		return writeReport(*root, results, *docs)
 	default:
-		return measure(ctx, *root, *out, *calls, *rounds)
+		return measure(ctx, *root, *out, results, *calls, *rounds)
 	}
 }
 
@@ -76,7 +81,7 @@ type machine struct {
 }
 
 // measure everything that needs no cluster.
-func measure(ctx context.Context, root, out string, calls, rounds int) error {
+func measure(ctx context.Context, root, out, results string, calls, rounds int) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
@@ -117,12 +122,12 @@ func measure(ctx context.Context, root, out string, calls, rounds int) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(out, "calls.json")
-	if err := os.WriteFile(path, b, 0o644); err != nil {
+	path := filepath.Join(results, "calls.json")
+	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
 		return err
 	}
 	printCalls(r)
-	log.Printf("wrote %s; make bench-report makes docs/performance.md of it", path)
+	log.Printf("wrote %s; make bench-report makes docs/performance.md of it, and both are to be committed", path)
 	return nil
 }
 

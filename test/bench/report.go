@@ -12,18 +12,24 @@ import (
 	"time"
 
 	"github.com/plana-pulse/function-planaclient/test/fleet"
+	"github.com/plana-pulse/function-planaclient/test/pages"
 )
 
-// writeReport turns what was measured into docs/performance.md and its plots.
-func writeReport(root, out string) error {
+// writeReport turns the results in a folder into performance.md and its plots in
+// another.
+func writeReport(root, results, docs string) error {
 	var r struct {
 		result
 		Fleets []fleet.Fleet
+
+		// Advised is how often Crossplane looks at everything where it is told what the
+		// installation guide says, and Usual how often it does otherwise.
+		Advised, Usual time.Duration
 	}
-	if err := readJSON(filepath.Join(out, "calls.json"), &r.result); err != nil {
+	if err := readJSON(filepath.Join(results, "calls.json"), &r.result); err != nil {
 		return fmt.Errorf("run make bench first: %w", err)
 	}
-	fleets, err := filepath.Glob(filepath.Join(out, "fleet-*.json"))
+	fleets, err := filepath.Glob(filepath.Join(results, "fleet-*.json"))
 	if err != nil {
 		return err
 	}
@@ -35,15 +41,22 @@ func writeReport(root, out string) error {
 		r.Fleets = append(r.Fleets, f)
 	}
 	sortFleets(r.Fleets)
+	r.Usual = time.Hour
+	if r.Advised, err = advisedInterval(root); err != nil {
+		return err
+	}
 
-	plots := filepath.Join(root, "docs", "performance")
+	plots := filepath.Join(docs, "performance")
 	if err := os.MkdirAll(plots, 0o755); err != nil {
 		return err
 	}
 	if err := plotLatencies(plots, r.Calls); err != nil {
 		return err
 	}
-	if err := plotFleets(plots, r.Fleets); err != nil {
+	if err := plotBurst(plots, r.Fleets); err != nil {
+		return err
+	}
+	if err := plotRest(plots, r.Fleets, r.Advised); err != nil {
 		return err
 	}
 
@@ -65,11 +78,12 @@ func writeReport(root, out string) error {
 		"requests": requestsPerLook,
 		"largest":  largest,
 		"sizes":    func() []int { return []int{100, 1_000, 10_000, 100_000} },
-		"calls": func(all []fleet.Fleet, tenants int) string {
-			return fmt.Sprintf("%.1f", largest(all).CallsPerLook()*float64(tenants)/time.Hour.Seconds())
+		"every":    every,
+		"calls": func(all []fleet.Fleet, interval time.Duration, tenants int) string {
+			return fmt.Sprintf("%.1f", largest(all).CallsPerLook()*float64(tenants)/interval.Seconds())
 		},
-		"cores": func(all []fleet.Fleet, program string, tenants int) string {
-			return fmt.Sprintf("%.2f", largest(all).PerLook(program).Seconds()*float64(tenants)/time.Hour.Seconds())
+		"cores": func(all []fleet.Fleet, interval time.Duration, program string, tenants int) string {
+			return fmt.Sprintf("%.2f", cores(*largest(all), program, interval, tenants))
 		},
 	}).Parse(pageTemplate)
 	if err != nil {
@@ -79,7 +93,30 @@ func writeReport(root, out string) error {
 	if err := page.Execute(&b, r); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(root, "docs", "performance.md"), []byte(b.String()), 0o644)
+	return os.WriteFile(filepath.Join(docs, "performance.md"), []byte(b.String()), 0o644)
+}
+
+// advisedInterval is what the installation guide has Crossplane told of how often to
+// look at everything.
+func advisedInterval(root string) (time.Duration, error) {
+	args, err := pages.CrossplaneArgs(root)
+	if err != nil {
+		return 0, err
+	}
+	for _, arg := range args {
+		if interval, ok := strings.CutPrefix(arg, "--sync-interval="); ok {
+			return time.ParseDuration(interval)
+		}
+	}
+	return 0, errors.New("the installation guide doesn't say how often Crossplane is to look")
+}
+
+// every so often, in words.
+func every(d time.Duration) string {
+	if d == time.Hour {
+		return "hour"
+	}
+	return fmt.Sprintf("%g hours", d.Hours())
 }
 
 func readJSON(file string, into any) error {
@@ -187,31 +224,42 @@ Left alone, with Crossplane looking at everything every --sync-interval as it do
 one so short that it does in the time that was measured). Those called *restored* were put into the API server
 as its backup would be, which shows also that no effect runs again for a tenant that is restored.
 
-| tenants | measured | watched for | of which looks at everything | function calls, for a tenant and a look | API requests, for a tenant and a look | writes | objects, each | in etcd, each | function: most memory | Crossplane | API server |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| tenants | measured | watched for | of which looks at everything | function calls, for a tenant and a look | API requests, for a tenant and a look | writes | objects, each | in etcd, each | function: most memory | Crossplane | API server | all looked at after a start of Crossplane |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 {{- range .Fleets}}{{if .Rest.Lasted}}
-| {{label .}} | {{.Date}}, {{.Commit}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{requests .}} | {{.Rest.Writes}} | {{x .ObjectsEach}} | {{kib .EtcdEach}} | {{mib (memory .Rest.Programs "function")}} | {{mib (memory .Rest.Programs "crossplane")}} | {{mib (memory .Rest.Programs "kube-apiserver")}} |
+| {{label .}} | {{.Date}}, {{.Commit}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{requests .}} | {{.Rest.Writes}} | {{x .ObjectsEach}} | {{kib .EtcdEach}} | {{mib (memory .Rest.Programs "function")}} | {{mib (memory .Rest.Programs "crossplane")}} | {{mib (memory .Rest.Programs "kube-apiserver")}} | {{if .FirstLook}}{{s .FirstLook}}{{else}}not measured{{end}} |
 {{- end}}{{end}}
-{{end}}
+{{with largest .Fleets}}
+![What a fleet at rest takes of processors](performance/rest-processors.svg)
+![What a fleet at rest takes of memory](performance/rest-memory.svg)
+{{end}}{{end}}
 ## What it means
 
 A tenant at rest asks for no call of its own{{if not .Fleets}} (what it is to Crossplane and the API server hasn't been
-measured here: make bench-fleet does){{end}}. But Crossplane looks at every tenant every hour (--sync-interval): once for
+measured here: make bench-fleet does){{end}}. But Crossplane looks at every tenant every so often: once for
 each kind that it consists of or that it depends on, its Composition and its Platform included, and
-each time it applies all that the function says, which changes nothing.
+each time it applies all that the function says, which changes nothing. How often is its --sync-interval: an
+{{every .Usual}}, unless it is told otherwise, and {{every .Advised}} where it is told what the [installation
+guide](how-to/install.md) says. What changes is seen without it.
 {{with largest .Fleets}}
-By what the {{label .}} above took at rest, a fleet costs all replicas together
+By what the {{label .}} above took at rest, the function is called for each tenant
+
+| Crossplane looks | calls an hour |
+|---|---|
+| every {{every $.Usual}} | {{x (.CallsPerHour $.Usual)}} |
+| every {{every $.Advised}} | {{x (.CallsPerHour $.Advised)}} |
+
+and a fleet that is looked at every {{every $.Advised}} costs all replicas together
 
 | tenants | function calls/s | cores: function | Crossplane | API server |
 |---|---|---|---|---|
 {{- range sizes}}
-| {{.}} | {{calls $.Fleets .}} | {{cores $.Fleets "function" .}} | {{cores $.Fleets "crossplane" .}} | {{cores $.Fleets "kube-apiserver" .}} |
+| {{.}} | {{calls $.Fleets $.Advised .}} | {{cores $.Fleets $.Advised "function" .}} | {{cores $.Fleets $.Advised "crossplane" .}} | {{cores $.Fleets $.Advised "kube-apiserver" .}} |
 {{- end}}
 
 So the function isn't what limits a fleet. Two replicas with a limit of one core and 128 MiB each
-do; they are two for the sake of rollouts. What a large fleet at rest costs is Crossplane's looks, and
-above all what they ask of the API server. A longer --sync-interval makes them fewer by as much: what
-changes is seen without them. With --enable-function-response-cache (alpha in Crossplane 2.4) the
+do for any of these; they are two for the sake of rollouts. What a large fleet at rest costs is Crossplane's looks, and
+above all what they ask of the API server. With --enable-function-response-cache (alpha in Crossplane 2.4) the
 function isn't called at all by them: an answer to a tenant at rest holds for a day.
 {{end}}
 A tenant that comes to be changes some 150 times within seconds. Crossplane's circuit breaker, of

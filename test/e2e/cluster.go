@@ -22,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"maunium.net/go/mautrix"
 
+	"github.com/plana-pulse/function-planaclient/test/pages"
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
@@ -92,9 +93,7 @@ type cluster struct {
 func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	t.Helper()
 	c := &cluster{
-		workers: map[string]*worker{},
-		// As the installation guide advises.
-		coreArgs:  []string{"--circuit-breaker-burst=500"},
+		workers:   map[string]*worker{},
 		core:      newestCore,
 		installer: (*cluster).install,
 	}
@@ -106,6 +105,9 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 		t.Fatal(err)
 	}
 	c.root = root
+	if c.coreArgs, err = pages.CrossplaneArgs(root); err != nil {
+		t.Fatal(err)
+	}
 	c.out = filepath.Join(root, "_output", "e2e", t.Name())
 	if err := os.RemoveAll(c.out); err != nil {
 		t.Fatalf("cannot clear %s: %v", c.out, err)

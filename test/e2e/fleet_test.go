@@ -118,8 +118,7 @@ func (f *fleetRun) keep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(f.cluster.root, "_output", "bench")
-	mkdir(t, dir)
+	dir := filepath.Join(f.cluster.root, "test", "bench", "results")
 	name := "fleet-" + strconv.Itoa(f.result.Tenants)
 	if f.result.Cached {
 		name += "-cached"
@@ -127,7 +126,7 @@ func (f *fleetRun) keep(t *testing.T) {
 	if f.result.Restored {
 		name += "-restored"
 	}
-	write(t, filepath.Join(dir, name+".json"), string(b))
+	write(t, filepath.Join(dir, name+".json"), string(b)+"\n")
 }
 
 // come to be, all tenants at once.
@@ -200,7 +199,7 @@ func (c *cluster) tellCore(t *testing.T, arg string) {
 // restart Crossplane, and wait until it has looked at all tenants and is content.
 func (f *fleetRun) restart(t *testing.T, restart func()) {
 	t.Helper()
-	before := f.cluster.calls(t)
+	before, began := f.cluster.calls(t), time.Now()
 	restart()
 	eventually(t, 2*time.Hour, "Crossplane has looked at all of them", func() error {
 		if calls := f.cluster.calls(t) - before; calls < len(f.tenants) {
@@ -209,12 +208,13 @@ func (f *fleetRun) restart(t *testing.T, restart func()) {
 		}
 		return nil
 	})
-	f.settle(t)
+	f.result.FirstLook = f.settle(t).Sub(began)
+	t.Logf("Crossplane has looked at all of them after %s", f.result.FirstLook.Round(time.Second))
 }
 
 // settle waits until all tenants are Ready and nobody asks the function about them
-// any more.
-func (f *fleetRun) settle(t *testing.T) {
+// any more, and returns since when.
+func (f *fleetRun) settle(t *testing.T) time.Time {
 	t.Helper()
 	last, since := -1, time.Now()
 	eventually(t, 2*time.Hour, "it is quiet", func() error {
@@ -231,6 +231,7 @@ func (f *fleetRun) settle(t *testing.T) {
 		}
 		return nil
 	})
+	return since
 }
 
 // rest leaves the tenants alone.

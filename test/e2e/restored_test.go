@@ -64,9 +64,7 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 		t.FailNow()
 	}
 	t.Logf("%d tenants were restored within %s", len(f.tenants), time.Since(began).Round(time.Second))
-	began = time.Now()
 	f.restart(t, func() { c.scaleCore(t, 1) })
-	t.Logf("Crossplane is content after %s", time.Since(began).Round(time.Second))
 
 	// What was done for them once isn't done again because they are somewhere else.
 	for _, component := range effects {

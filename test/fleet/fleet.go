@@ -39,6 +39,10 @@ type Fleet struct {
 	Objects int  `json:"objects"`
 	Rest    Rest `json:"rest"`
 
+	// FirstLook is the time from the start of a new Crossplane until it has looked at
+	// all of them and has nothing to do.
+	FirstLook time.Duration `json:"firstLook,omitempty"`
+
 	// Gone is the time from deleting the first to having none of them.
 	Gone time.Duration `json:"gone"`
 }
@@ -114,6 +118,12 @@ func (f Fleet) ObjectsEach() float64 { return float64(f.Objects) / float64(f.Ten
 // CallsPerLook of Crossplane at a tenant at rest.
 func (f Fleet) CallsPerLook() float64 {
 	return float64(f.Rest.Calls) / float64(f.Tenants) / f.Rest.Looks
+}
+
+// CallsPerHour of the function, for a tenant at rest that Crossplane looks at every so
+// often.
+func (f Fleet) CallsPerHour(interval time.Duration) float64 {
+	return f.CallsPerLook() / interval.Hours()
 }
 
 // PerLook is the processor time that a program took for each of Crossplane's looks

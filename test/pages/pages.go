@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
+	"sigs.k8s.io/yaml"
 )
 
 // Languages of commands.
@@ -239,6 +240,29 @@ func text(parts []syntax.WordPart) string {
 		}
 	}
 	return b.String()
+}
+
+// CrossplaneArgs are those that the installation guide has Crossplane told, in the
+// values of its chart.
+func CrossplaneArgs(root string) ([]string, error) {
+	const guide = "docs/how-to/install.md"
+	text, err := os.ReadFile(filepath.Join(root, guide))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read a page: %w", err)
+	}
+	for _, b := range (Page{Path: guide, Text: string(text)}).Blocks() {
+		if b.Language != "yaml" || !strings.HasPrefix(b.Text, "args:") {
+			continue
+		}
+		var values struct {
+			Args []string `json:"args"`
+		}
+		if err := yaml.UnmarshalStrict([]byte(b.Text), &values); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", b.Page, b.Line, err)
+		}
+		return values.Args, nil
+	}
+	return nil, fmt.Errorf("%s shows no args", guide)
 }
 
 // runs are the programs that need nothing but a clone of this project, Go, make
