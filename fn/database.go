@@ -12,14 +12,7 @@ import (
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	xpv2 "github.com/crossplane/crossplane-runtime/v2/apis/common/v2"
-)
-
-const (
-	annotationExternalName = "crossplane.io/external-name"
-
-	// annotationCreateSucceeded is what a provider leaves on an object once it
-	// has itself created what the object stands for.
-	annotationCreateSucceeded = "crossplane.io/external-create-succeeded"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // What provider-sql may do to a database.
@@ -63,7 +56,7 @@ func database(t *tenancy) (composed, outcome) {
 			},
 		},
 	}
-	db.SetAnnotations(map[string]string{annotationExternalName: t.database})
+	db.SetAnnotations(map[string]string{meta.AnnotationKeyExternalName: t.database})
 
 	params := &db.Spec.ForProvider
 	// Said explicitly: left out, it would stay at whatever it was last.
@@ -133,7 +126,7 @@ func (t *tenancy) databaseOutcome() outcome {
 	db := t.observed.database
 	at := map[string]string{
 		"name": t.client.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret,
-		"template": t.template.database, "declaration": t.template.object,
+		"template": t.template.database, "declaration": t.template.object, "database": t.database,
 	}
 
 	switch {
@@ -155,6 +148,14 @@ func (t *tenancy) databaseOutcome() outcome {
 	// Somebody deleted the object under a tenant that was in service.
 	case available(db) && !t.ownsDatabase() && t.done(effectTenantPrepare):
 		return troubleDatabaseLost.outcome(at, "there is a database %s, and nothing proves that it is still the one that was in service: its Database object is a new one", t.database)
+
+	case t.creationCutOff():
+		return troubleCreationUnknown.outcome(at, "provider-sql began to create database %s at %s, and was cut off before it could say what came of it",
+			t.database, meta.GetExternalCreatePending(db).UTC().Format(time.RFC3339))
+
+	case t.creationMistaken():
+		return troubleCreationUnknown.outcome(at, "database %s wasn't there when provider-sql was to create it, which failed at %s, and it is there now",
+			t.database, meta.GetExternalCreateFailed(db).UTC().Format(time.RFC3339))
 
 	case available(db) && !t.ownsDatabase():
 		return troubleNameCollision.outcome(at, "database %s existed before this tenant did", t.database)

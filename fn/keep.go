@@ -10,6 +10,7 @@ import (
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // This file tells what is desired of that which is to stay just as it was observed.
@@ -74,7 +75,7 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 		return out
 	}
 	db, err := decoded[sqlv1alpha1.Database](s, partSpec, partStatus)
-	if err != nil || !available(db) || db.GetAnnotations()[annotationCreateSucceeded] != "" ||
+	if err != nil || !available(db) || db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" ||
 		!slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) {
 		return out
 	}
@@ -119,7 +120,7 @@ func asObserved(s *structpb.Struct) *structpb.Struct {
 func ours(all *structpb.Struct) map[string]*structpb.Value {
 	kept := map[string]*structpb.Value{}
 	for name, v := range all.GetFields() {
-		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == annotationExternalName {
+		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == meta.AnnotationKeyExternalName {
 			kept[name] = v
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // This file tells whose a database is: the tenant's own, somebody else's, or lost.
@@ -50,7 +51,23 @@ func (t *tenancy) adopted() bool {
 // of its name, with --cascade=orphan: what was created for that one isn't ours.
 func (t *tenancy) createdDatabase() bool {
 	db := t.observed.database
-	return db != nil && db.GetAnnotations()[annotationCreateSucceeded] != "" && !t.inherited(db)
+	return db != nil && db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" && !t.inherited(db)
+}
+
+// creationCutOff tells whether provider-sql was killed, or couldn't reach the API
+// server, between asking for the database and saying that it has created it. When it
+// asked there was none. Now there is none, or there is one that nothing proves.
+func (t *tenancy) creationCutOff() bool {
+	db := t.observed.database
+	return !t.ownsDatabase() && !t.inherited(db) && meta.ExternalCreateIncomplete(db)
+}
+
+// creationMistaken tells whether a database is there that provider-sql was to create
+// and believes it couldn't: a server goes on with what it was asked for after the
+// connection is lost. Or somebody made one in that moment.
+func (t *tenancy) creationMistaken() bool {
+	db := t.observed.database
+	return !t.ownsDatabase() && available(db) && !t.inherited(db) && !meta.GetExternalCreateFailed(db).IsZero()
 }
 
 // inherited tells whether a Database object is older than the tenant.

@@ -48,6 +48,14 @@ var (
 			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as you delete the object that looks at it", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}
+	troubleCreationUnknown = Trouble{
+		Reason: "CreationUnknown",
+		Means:  "provider-sql was cut off while it created the database: it was killed, or the API server or PostgreSQL was away. If there is a database now, nothing proves that it is the tenant's, and it has its template's secrets, so don't adopt it.",
+		Remedies: []Remedy{
+			{"Drop what may be there, a bare copy of the template, unless somebody else has made it since", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
+			{"Then have provider-sql look again", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
+		},
+	}
 	troubleDatabaseLost = Trouble{
 		Reason: "DatabaseLost",
 		Means:  "The database was in service and can't be found, or can't be told from another one of its name. Nothing is created in its place: that would hide the loss.",
@@ -193,7 +201,7 @@ var (
 // Troubles returns all that a tenant can be in, for the reference page.
 func Troubles() []Trouble {
 	return []Trouble{
-		troubleNameCollision, troubleDatabaseLost,
+		troubleNameCollision, troubleCreationUnknown, troubleDatabaseLost,
 		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady,
 		troubleProviderDown, troubleProviderFails,
 		troubleNotAllowed, troubleNotAccepted,

@@ -19,11 +19,53 @@ func TestTroubles(t *testing.T) {
 		w.reconcile()
 		return w
 	}
+	annotated := func(w *world, what, at string) {
+		w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-"+what] = at
+	}
+	const drop, look = `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`, "kubectl -n crossplane-system delete databases.postgresql.sql.m.crossplane.io acme"
+
 	cases := map[string]struct {
 		reason string
 		world  func(t *testing.T) *world
 		says   said
 	}{
+		"CreationCutOff": {
+			reason: "A provider that is killed while it creates a database goes no further by itself, and what it says to do ends in a clone that is served with its template's secrets.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := creating(t)
+				annotated(w, "failed", "2026-11-02T08:00:10Z")
+				annotated(w, "pending", "2026-11-02T08:00:20Z")
+				w.composed["database"]["status"] = unsynced("cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
+				return w
+			},
+			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:20Z", drop, look),
+		},
+		"CreationMistaken": {
+			reason: "A server may go on with a database that provider-sql takes for failed. It isn't one that was there before.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := creating(t)
+				annotated(w, "pending", "2026-11-02T08:00:10Z")
+				annotated(w, "failed", "2026-11-02T08:00:11Z")
+				w.databaseExisted = true
+				w.settle("database")
+				return w
+			},
+			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:11Z", drop, look),
+		},
+		"CreationFailed": {
+			reason: "An attempt that failed and left nothing is tried again.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := creating(t)
+				annotated(w, "pending", "2026-11-02T08:00:10Z")
+				annotated(w, "failed", "2026-11-02T08:00:11Z")
+				w.composed["database"]["status"] = unsynced("cannot create database: the server is on fire")
+				return w
+			},
+			says: isFalse("DatabaseReady", "ProviderFails", "the server is on fire"),
+		},
 		"TemplateMissing": {
 			reason: "The template is declared, but isn't on the server.",
 			world: func(t *testing.T) *world {

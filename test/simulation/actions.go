@@ -48,6 +48,7 @@ func init() {
 		"provide":           func(w *World, a Action) bool { return w.provideAs(a, providesWell) },
 		"provide-in-use":    func(w *World, a Action) bool { return w.provideAs(a, providesInUse) },
 		"provide-dies":      func(w *World, a Action) bool { return w.provideAs(a, providesDead) },
+		"provide-is-lost":   func(w *World, a Action) bool { return w.provideAs(a, providesLost) },
 		"guard":             onObject((*World).guard),
 		"accept":            onObject((*World).accept),
 		"start":             onObject((*World).startJob),

@@ -78,13 +78,19 @@ func (w *World) help() bool {
 			w.trace("        somebody deletes %s, which an orphaned tenant left behind", r)
 			w.destroy(o, policyBackground)
 			helped = true
-		case o.kind == kindDatabase && l != nil && o.annotation(annotationFailed) < o.annotation(annotationPending) && o.annotation(annotationSucceeded) < o.annotation(annotationPending) && !o.deleting():
-			w.trace("        somebody tells provider-sql to go on with %s", r)
-			l.crashed = true
-			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
-			if xr := w.owner(l.uid); xr != nil {
-				adopt(w, Action{}, xr)
+		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "CreationUnknown":
+			if db := w.databases[databaseOf(l.name)]; db != nil && db.madeFor == l.uid && !db.foreign {
+				w.trace("        somebody drops the clone %s", db.name)
+				delete(w.databases, db.name)
 			}
+			w.trace("        somebody deletes %s, to have provider-sql look again", r)
+			w.destroy(o, policyBackground)
+			helped = true
+		case o.kind == kindDatabase && l != nil && !o.deleting() && o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
+			// Of a database that is the tenant's anyhow, provider-sql says itself what
+			// to do.
+			w.trace("        somebody tells provider-sql to go on with %s", r)
+			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
 			helped = true
 		case o.kind == kindDatabase && l != nil && !l.adopted && w.ofStranger(l) && w.foreignGoes(l.name):
 			w.trace("        somebody renames the database that is in the way of %s", l.name)

@@ -111,6 +111,7 @@ func (w *World) mishap(r *rand.Rand, a Action) Action {
 	case "provide":
 		often(15, "provide-in-use")
 		often(60, "provide-dies")
+		often(60, "provide-is-lost")
 	case "finish":
 		often(10, "hopeless")
 		often(8, "fail")

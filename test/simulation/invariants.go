@@ -90,7 +90,7 @@ type life struct {
 	// be: the guard or the Database was deleted, or the database itself.
 	handled bool
 
-	// crashed tells that the provider died while it created the database, and
+	// crashed tells that the provider was cut off while it created the database, and
 	// created whether it ever created one.
 	crashed, created bool
 

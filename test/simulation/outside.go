@@ -122,6 +122,9 @@ const (
 	providesInUse
 	// providesDead: the provider dies right after it has created a database.
 	providesDead
+	// providesLost: the connection is lost while the server creates a database. The
+	// server goes on with it, and the provider takes it for failed.
+	providesLost
 )
 
 // provide is one reconcile of provider-sql. It tells whether it changed anything.
@@ -207,6 +210,13 @@ func (w *World) provide(o *object, how provision) bool {
 func (w *World) provideNew(o *object, name string, how provision, before map[string]any) bool {
 	put(o.body, w.timestamp(), "metadata", "annotations", annotationPending)
 	created, err := w.createDatabase(o, name, how)
+	if err == "" && how == providesLost {
+		w.databases[name] = created
+		if l := w.lives[o.controller()]; l != nil {
+			l.crashed = true
+		}
+		err = "cannot create database: unexpected EOF"
+	}
 	if err != "" {
 		put(o.body, w.timestamp(), "metadata", "annotations", annotationFailed)
 		setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
@@ -219,7 +229,9 @@ func (w *World) provideNew(o *object, name string, how provision, before map[str
 	}
 	w.checkPublished(o, created)
 	if how == providesDead {
-		w.lives[o.controller()].crashed = true
+		if l := w.lives[o.controller()]; l != nil {
+			l.crashed = true
+		}
 		w.changed(o)
 		return true
 	}
