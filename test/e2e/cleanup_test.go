@@ -80,7 +80,7 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 		line.stop()
 		r.note("from the delete of acme until it was gone, with 10 s of grace: %s, by %s",
 			time.Since(began).Round(100*time.Millisecond), strings.Join(line.teardown(), ", "))
-		want := []string{"grace", "withdraw", "final-backup", "close", "drain", "drop", "wipe", "retire", "account", "announce", "gone"}
+		want := []string{"grace", "withdraw", "open", "final-backup", "close", "drain", "drop", "wipe", "retire", "account", "announce", "gone"}
 		if !inOrder(line.teardown(), want) {
 			t.Errorf("steps: want an order of %v, got %v", want, line.teardown())
 		}
@@ -110,6 +110,7 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 		if got := query[bool](t, c, acme.database(), "SELECT to_regclass('customers') IS NULL"); !got {
 			t.Error("the new tenant has the old one's rows")
 		}
+		acme.condition(t, patience, "MatrixRoomReady", "True", "")
 		if acme.room(t) == "" {
 			t.Error("the new tenant has no room")
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -312,7 +313,7 @@ func (c *cluster) startRegistry(t testing.TB) {
 	disk := filepath.Join(c.dir, "registry")
 	mkdir(t, disk)
 	c.registry = "127.0.0.1:" + port
-	startProcess(t, c.logs, "registry", httpReady(http.DefaultClient, "http://"+c.registry+"/v2/"), c.crane,
+	startProcess(t, c.logs, "registry", httpReady(quick, "http://"+c.registry+"/v2/"), c.crane,
 		"registry", "serve", "--address="+c.registry, "--disk="+disk)
 }
 
@@ -382,7 +383,9 @@ func (c *cluster) kubectl(t testing.TB, args ...string) string {
 
 // tryKubectl runs kubectl, with some input, and returns all that it says.
 func (c *cluster) tryKubectl(stdin string, args ...string) (string, error) {
-	cmd := exec.CommandContext(interrupted, c.kubectlBinary, append([]string{"--kubeconfig=" + c.kubeconfig}, args...)...)
+	ctx, cancel := context.WithTimeout(interrupted, 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.kubectlBinary, append([]string{"--kubeconfig=" + c.kubeconfig}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBERC=off")
 	cmd.Stdin = strings.NewReader(stdin)
 	var out bytes.Buffer
@@ -418,6 +421,9 @@ func (c *cluster) object(into any, args ...string) error {
 	}
 	return json.Unmarshal([]byte(out), into)
 }
+
+// quick asks servers that answer at once, or are down.
+var quick = &http.Client{Timeout: 5 * time.Second}
 
 // eventually asks until there is no error.
 func eventually(t testing.TB, patience time.Duration, what string, ask func() error) {

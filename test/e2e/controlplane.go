@@ -54,7 +54,7 @@ func startControlPlane(t testing.TB, dir, logs string, etcd, kubernetesBinary st
 	clients := "http://127.0.0.1:" + strconv.Itoa(freePort(t))
 	cp.etcdURL = clients
 	peers := "http://127.0.0.1:" + strconv.Itoa(freePort(t))
-	cp.etcd = startProcess(t, logs, "etcd", httpReady(http.DefaultClient, clients+"/readyz"), etcd,
+	cp.etcd = startProcess(t, logs, "etcd", httpReady(quick, clients+"/readyz"), etcd,
 		"--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+clients, "--advertise-client-urls="+clients,
 		"--listen-peer-urls="+peers, "--initial-advertise-peer-urls="+peers, "--initial-cluster=default="+peers)

@@ -381,7 +381,7 @@ func (c *cluster) handled(t testing.TB) (calls int, took time.Duration) {
 		if p.spec.GetLabels()["pkg.crossplane.io/function"] != "function-planaclient" {
 			continue
 		}
-		rsp, err := http.Get("http://" + net.JoinHostPort(p.ip, strconv.Itoa(p.portOf(8080))) + "/metrics")
+		rsp, err := quick.Get("http://" + net.JoinHostPort(p.ip, strconv.Itoa(p.portOf(8080))) + "/metrics")
 		if err != nil {
 			t.Fatalf("cannot read the function's metrics: %v", err)
 		}
@@ -432,7 +432,7 @@ func (c *cluster) etcdBytes(t testing.TB) int64 {
 	ask("/v3/kv/range", `{"key": "AA=="}`, &now)
 	ask("/v3/kv/compaction", fmt.Sprintf(`{"revision": %q, "physical": true}`, now.Header.Revision), &struct{}{})
 
-	rsp, err := http.Get(c.etcdURL + "/metrics")
+	rsp, err := quick.Get(c.etcdURL + "/metrics")
 	if err != nil {
 		t.Fatalf("cannot read etcd's metrics: %v", err)
 	}

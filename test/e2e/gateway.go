@@ -57,7 +57,7 @@ spec: {controllerName: %s}
 `, encoded(t, cert), encoded(t, key), gatewayController))
 	c.listen(t, "plana-odoo", "plana-odoo-18", "plana-odoo-19")
 
-	startProcess(t, c.logs, "traefik", httpReady(http.DefaultClient, "http://"+health+"/ping"), "/usr/bin/env", "KUBECONFIG="+c.kubeconfig, c.tool(t, "traefik"),
+	startProcess(t, c.logs, "traefik", httpReady(quick, "http://"+health+"/ping"), "/usr/bin/env", "KUBECONFIG="+c.kubeconfig, c.tool(t, "traefik"),
 		"--global.checknewversion=false", "--global.sendanonymoususage=false",
 		// Traefik takes a listener whose port is that of an entry point.
 		"--entrypoints.websecure.address="+g.address,

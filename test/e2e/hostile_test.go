@@ -45,6 +45,7 @@ func testHostile(t *testing.T, c *cluster) {
 		x := &tenant{cluster: c, name: "vandelay", project: 53, tier: "starter", version: "18"}
 		x.apply(t)
 		x.ready(t, patience)
+		x.condition(t, patience, "MatrixRoomReady", "True", "")
 		if rooms := x.rooms(t); len(rooms) != 1 {
 			t.Errorf("want one room, got %v", rooms)
 		}
@@ -163,9 +164,14 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: planacli
 subjects: [{kind: User, name: alice}]
 `)
 		x := &tenant{cluster: c, name: "pendant", project: 55, tier: "starter", version: "18"}
-		if out, err := c.tryKubectl(x.yaml(), "apply", "-f", "-", "--as=alice"); err != nil {
-			t.Fatalf("a creator can't create: %v\n%s", err, out)
-		}
+		// What is bound takes a moment to hold.
+		eventually(t, 10*time.Second, "a creator creates", func() error {
+			out, err := c.tryKubectl(x.yaml(), "apply", "-f", "-", "--as=alice")
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
 		x.ready(t, patience)
 		for _, args := range [][]string{
 			{"get", "secrets", "-A"},

@@ -191,6 +191,8 @@ spec:
         events: {address: %q}
         backup: {repository: %q, region: us-east-1}
         deletion: {gracePeriod: %s}
+        # What doesn't start is looked at after much else has been.
+        effects: {deadline: 30m}
 `, compositionName, c.lines.postgres.host, c.lines.postgres.port, gatewayController, "http://"+c.lines.matrix.address(), c.matrix.Name,
 		"http://"+c.lines.portal.address()+portalPath, c.lines.redis.address(), c.repository(), grace)
 }

@@ -73,10 +73,11 @@ type node struct {
 	hosts  *hosts
 	free   func() int
 
-	mu   sync.Mutex
-	pods map[types.UID]*pod
-	ips  int
-	wg   sync.WaitGroup
+	mu      sync.Mutex
+	pods    map[types.UID]*pod
+	ips     int
+	stopped bool
+	wg      sync.WaitGroup
 }
 
 // startNode registers the node and runs what is scheduled to it, until the end
@@ -218,6 +219,9 @@ func (n *node) see(seen *corev1.Pod) {
 	defer n.mu.Unlock()
 	p, known := n.pods[seen.GetUID()]
 	if !known {
+		if n.stopped {
+			return
+		}
 		if seen.Status.Phase == corev1.PodSucceeded || seen.Status.Phase == corev1.PodFailed {
 			if seen.GetDeletionTimestamp() == nil {
 				return
@@ -247,11 +251,19 @@ func (n *node) forget(gone *corev1.Pod) {
 // stopAll pods, as when a machine is switched off.
 func (n *node) stopAll() {
 	n.mu.Lock()
+	n.stopped = true
 	for _, p := range n.pods {
 		p.terminate(0)
 	}
 	n.mu.Unlock()
 	n.wg.Wait()
+}
+
+// isStopped tells whether the machine is switched off.
+func (n *node) isStopped() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.stopped
 }
 
 // kill the processes of the pods that match, as a crash does, and return how
@@ -399,13 +411,20 @@ func (p *pod) run() {
 	p.remove()
 }
 
-// remove the pod from the API, once its processes have ended.
+// remove the pod from the API, once its processes have ended. An API server that is
+// away is asked again, unless the node goes as well.
 func (p *pod) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	_ = p.node.client.CoreV1().Pods(p.spec.GetNamespace()).Delete(ctx, p.spec.GetName(), metav1.DeleteOptions{
-		GracePeriodSeconds: ptr.To[int64](0), Preconditions: &metav1.Preconditions{UID: ptr.To(p.spec.GetUID())},
-	})
+	const patience = 2 * time.Minute
+	for began := time.Now(); ; time.Sleep(500 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		err := p.node.client.CoreV1().Pods(p.spec.GetNamespace()).Delete(ctx, p.spec.GetName(), metav1.DeleteOptions{
+			GracePeriodSeconds: ptr.To[int64](0), Preconditions: &metav1.Preconditions{UID: ptr.To(p.spec.GetUID())},
+		})
+		cancel()
+		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || p.node.isStopped() || time.Since(began) > patience {
+			return
+		}
+	}
 }
 
 func (p *pod) runContainers() {
@@ -660,7 +679,7 @@ func (p *pod) project(ctx context.Context, folder string, s *corev1.VolumeProjec
 	switch {
 	case s.ServiceAccountToken != nil:
 		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-			ExpirationSeconds: ptr.To[int64](6 * 3600),
+			ExpirationSeconds: ptr.To[int64](24 * 3600),
 			BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: p.spec.GetName(), UID: p.spec.GetUID()},
 		}}
 		token, err := p.node.client.CoreV1().ServiceAccounts(p.spec.GetNamespace()).CreateToken(ctx, p.spec.Spec.ServiceAccountName, request, metav1.CreateOptions{})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,7 +230,7 @@ func readRotate(t *testing.T, c *cluster, acme *tenant) {
 	c.redis.UseAdminPassword(next)
 
 	page.types("kubectl -n crossplane-system delete pods")
-	c.kubectl(t, "-n", namespaceCrossplane, "wait", "--for=condition=Ready", "--timeout=2m", "pods", "--selector=pkg.crossplane.io/function=function-planaclient")
+	c.hasFunction(t)
 
 	// What there is by now is to be found in this backup, with everything new.
 	c.postgres.Exec(t, servers.PostgresOdoo, acme.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
@@ -377,12 +378,15 @@ func readUpgrade(t *testing.T, c *cluster, acme *tenant) {
 	here := c.registry + "/plana-pulse"
 	serves := func(version string) {
 		t.Helper()
-		out := c.kubectl(t, "-n", namespaceCrossplane, "get", "pods", "--selector=pkg.crossplane.io/function=function-planaclient", "-o", "jsonpath={.items[*].spec.containers[0].image}")
-		for image := range strings.FieldsSeq(out) {
-			if image != here+"/function-planaclient:"+version {
-				t.Errorf("want %s to serve, got %s", version, out)
+		// The pods of the version before take a moment to go.
+		eventually(t, time.Minute, version+" serves, alone", func() error {
+			out := c.kubectl(t, "-n", namespaceCrossplane, "get", "pods", "--selector=pkg.crossplane.io/function=function-planaclient", "-o", "jsonpath={.items[*].spec.containers[0].image}")
+			images := strings.Fields(out)
+			if len(images) == 0 || slices.ContainsFunc(images, func(image string) bool { return image != here+"/function-planaclient:"+version }) {
+				return fmt.Errorf("got %q", out)
 			}
-		}
+			return nil
+		})
 	}
 
 	page.types("kubectl apply -k deploy")
@@ -426,7 +430,13 @@ func readUpgrade(t *testing.T, c *cluster, acme *tenant) {
 		return nil
 	})
 	page.types("kubectl patch functionrevisions.pkg.crossplane.io", "function-planaclient-4f1c2d", stuck)
-	eventually(t, time.Minute, "there is a function", func() error {
+	c.hasFunction(t)
+}
+
+// hasFunction waits until the function's pods are there, and ready.
+func (c *cluster) hasFunction(t testing.TB) {
+	t.Helper()
+	eventually(t, 2*time.Minute, "there is a function", func() error {
 		out, err := c.tryKubectl("", "-n", namespaceCrossplane, "wait", "--for=condition=Ready", "--timeout=10s", "pods", "--selector=pkg.crossplane.io/function=function-planaclient")
 		if err != nil {
 			return errors.New(out)

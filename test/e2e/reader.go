@@ -234,7 +234,8 @@ func (p *reading) enters(s pages.Command) string {
 func (p *reading) sees(begins string, words ...string) {
 	p.Helper()
 	s := p.find(begins, nil)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Second) {
+	// Crossplane looks for a function whose pods are new every half minute.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
 		out := p.enters(s)
 		lacks := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return strings.Contains(out, word) })
 		if len(lacks) == 0 {

@@ -16,7 +16,12 @@ import (
 
 // interrupted is done once somebody asks these tests to stop: what was started
 // is then stopped as at their end.
-var interrupted, _ = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+var interrupted = func() context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second time, it ends at once.
+	context.AfterFunc(ctx, stop)
+	return ctx
+}()
 
 // A report is what the scenarios came to.
 type report struct {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
 // patience with a tenant. What it takes on an idle machine is in the time line.
@@ -75,9 +77,12 @@ func testRunbook(t *testing.T, c *cluster, r *report) {
 		x.ready(t, patience)
 		x.inService(t)
 	}
-	if client, err := others[2].get(); err != nil || client.Status.Template != "" {
-		t.Errorf("there is no template pro-template-17, so %s can't be cloned from one: %q, %v", others[2].name, client.Status.Template, err)
-	}
+	others[2].eventually(t, time.Minute, "there is no template pro-template-17, so it isn't cloned from one", func(client *v1alpha1.PLANAClient) error {
+		if client == nil || client.Status.Template != "" {
+			return fmt.Errorf("got %+v", client)
+		}
+		return nil
+	})
 	if got := query[string](t, c, others[2].database(), "SELECT state FROM ir_module_module WHERE name = 'subscription_oca'"); got != "installed" {
 		t.Errorf("subscription_oca is %s", got)
 	}
@@ -95,6 +100,8 @@ func (x *tenant) inService(t testing.TB) {
 	if !exists(x.files()) {
 		t.Errorf("there is no folder %s", x.files())
 	}
+	// Ready doesn't wait for the room.
+	x.condition(t, patience, "MatrixRoomReady", "True", "")
 	if x.room(t) == "" {
 		t.Errorf("%s has no support room", x.name)
 	}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -33,6 +34,19 @@ func testTrouble(t *testing.T, c *cluster) {
 	umbrella.apply(t)
 
 	t.Run("name collision", func(t *testing.T) { testCollision(t, c) })
+
+	t.Run("provider-sql killed while it creates", func(t *testing.T) {
+		x := &tenant{cluster: c, name: "hanso", project: 38, tier: "starter", version: "18"}
+		x.cutOff(t, func() {
+			if c.node.kill(ofProvider) == 0 {
+				t.Fatal("there is no provider-sql to kill")
+			}
+		})
+	})
+	t.Run("connection lost while it creates", func(t *testing.T) {
+		x := &tenant{cluster: c, name: "dharma", project: 39, tier: "starter", version: "18"}
+		x.cutOff(t, c.lines.postgres.cut)
+	})
 
 	// A room is tried for a few minutes, so this one is looked at late as well.
 	// What else comes meanwhile gets no room either, and is Ready without.
@@ -91,6 +105,7 @@ func testTrouble(t *testing.T, c *cluster) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = visitor.Close(context.Background()) })
 		x.apply(t)
 		x.condition(t, patience, "DatabaseReady", "False", "TemplateInUse")
 		x.follow(t, "DatabaseReady", "Keep everybody out of it")
@@ -178,7 +193,17 @@ func testCollision(t *testing.T, c *cluster) {
 
 	x.apply(t)
 	x.condition(t, patience, "DatabaseReady", "False", "NameCollision")
-	// Read before it is renamed: provider-sql may look again by itself right then.
+	// provider-sql looks again by itself for as long as anything about the object is new
+	// to it, and people take their time to read.
+	eventually(t, time.Minute, "provider-sql only looks", func() error {
+		out := c.kubectl(t, "-n", namespaceCrossplane, "get", databases, x.name, "-o",
+			`jsonpath={.spec.managementPolicies} {.metadata.generation} {.status.conditions[?(@.type=="Synced")].observedGeneration}`)
+		if f := strings.Fields(out); len(f) != 3 || f[0] != `["Observe"]` || f[1] != f[2] {
+			return errors.New(out)
+		}
+		return nil
+	})
+	time.Sleep(2 * time.Second)
 	advice := x.advice(t, "DatabaseReady", "If you drop or rename it instead")
 	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q RENAME TO hooli_of_before", x.database()))
 	if out, err := c.shell(advice); err != nil {
@@ -196,6 +221,51 @@ func testCollision(t *testing.T, c *cluster) {
 	const shape = "SELECT format('%s %s %s %s %s %s', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, dattablespace, datconnlimit) FROM pg_database WHERE datname = $1"
 	if got, want := query[string](t, c, "postgres", shape, x.database()), query[string](t, c, "postgres", shape, plain.database()); got != want {
 		t.Errorf("the database is shaped %s, and any other's %s", got, want)
+	}
+}
+
+// cutOff provider-sql from a database that it has asked for and that the server makes
+// all the same. Nobody knows then what came of it, so it is made anew.
+func (x *tenant) cutOff(t *testing.T, cut func()) {
+	t.Helper()
+	c := x.cluster
+	// Whoever creates a database waits for this, and whoever looks at one doesn't.
+	holder, err := pgx.Connect(t.Context(), c.postgres.URL(servers.PostgresSuperuser, "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = holder.Close(context.Background()) })
+	if _, err := holder.Exec(t.Context(), "BEGIN; LOCK TABLE pg_database IN SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+
+	x.apply(t)
+	eventually(t, patience, "provider-sql asks for the database", func() error {
+		const waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND starts_with(query, $1)"
+		if n := query[int64](t, c, "postgres", waiting, fmt.Sprintf("CREATE DATABASE %q", x.database())); n != 1 {
+			return fmt.Errorf("%d statements wait", n)
+		}
+		return nil
+	})
+	t.Cleanup(func() { c.lines.postgres.mend(t) })
+	cut()
+	if err := holder.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "the server makes the database all the same", func() error {
+		if c.owner(t, x.database()) == "" {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	c.lines.postgres.mend(t)
+
+	x.condition(t, patience, "DatabaseReady", "False", "CreationUnknown")
+	x.createAnew(t)
+	x.ready(t, patience)
+	x.inService(t)
+	if got := query[string](t, c, x.database(), "SELECT value FROM ir_config_parameter WHERE key = 'database.secret'"); got == "the secret of the template" {
+		t.Error("the tenant shares its template's secret")
 	}
 }
 
