@@ -3,6 +3,8 @@ package fn
 import (
 	"fmt"
 	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // A Trouble is something that keeps a tenant from being as it should, and that
@@ -28,6 +30,10 @@ type Remedy struct {
 	Command string
 }
 
+// annotationLook is for people to write to a Database object, so that provider-sql
+// looks at it. What it says means nothing.
+const annotationLook = ownPrefix + "look"
+
 // Commands that more than one trouble calls for.
 const (
 	readJobLogs = "kubectl -n {namespace} logs job/{job} --all-containers"
@@ -44,8 +50,10 @@ var (
 		Remedies: []Remedy{
 			{"If it belongs to somebody else, give this tenant another subdomain", "kubectl delete planaclient {name}"},
 			{"If it is this tenant's, adopt it", adopt},
-			// provider-sql looks every ten minutes, unless it is set up otherwise.
-			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as you delete the object that looks at it", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
+			// provider-sql looks every ten minutes, unless it is set up otherwise, and at
+			// whatever is written to its object. To delete that would meet the fresh one,
+			// now and then, while a database is created by it.
+			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", "kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} --overwrite " + annotationLook + `="$(date)"`},
 		},
 	}
 	troubleCreationUnknown = Trouble{
@@ -53,7 +61,7 @@ var (
 		Means:  "provider-sql was cut off while it created the database: it was killed, or the API server or PostgreSQL was away. If there is a database now, nothing proves that it is the tenant's, and it has its template's secrets, so don't adopt it.",
 		Remedies: []Remedy{
 			{"Drop what may be there, a bare copy of the template, unless somebody else has made it since", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
-			{"Then have provider-sql look again", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
+			{"Then have provider-sql look again", "kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} " + meta.AnnotationKeyExternalCreatePending + "-"},
 		},
 	}
 	troubleDatabaseLost = Trouble{

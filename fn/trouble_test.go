@@ -22,7 +22,7 @@ func TestTroubles(t *testing.T) {
 	annotated := func(w *world, what, at string) {
 		w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-"+what] = at
 	}
-	const drop, look = `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`, "kubectl -n crossplane-system delete databases.postgresql.sql.m.crossplane.io acme"
+	const drop, look = `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`, "kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme crossplane.io/external-create-pending-"
 
 	cases := map[string]struct {
 		reason string

@@ -140,7 +140,9 @@ func (w *World) effect(o *object) error {
 		case !db.allowConnections:
 			return fmt.Errorf("database %s is not currently accepting connections", name)
 		}
-		if l := w.lives[uid]; db.foreign && (l == nil || !l.adopted) {
+		// A Job that nobody owns any more ends what it began for a tenant that was let
+		// go of.
+		if l := w.lives[uid]; db.foreign && o.controller() != "" && (l == nil || !l.adopted) {
 			w.violate(invariantForeign, "%s wrote to %s, which is somebody else's", o.ref, name)
 		}
 		return nil

@@ -82,9 +82,10 @@ func (w *World) help() bool {
 			if db := w.databases[databaseOf(l.name)]; db != nil && db.madeFor == l.uid && !db.foreign {
 				w.trace("        somebody drops the clone %s", db.name)
 				delete(w.databases, db.name)
+				l.created = false
 			}
-			w.trace("        somebody deletes %s, to have provider-sql look again", r)
-			w.destroy(o, policyBackground)
+			w.trace("        somebody has provider-sql look at %s again", r)
+			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
 			helped = true
 		case o.kind == kindDatabase && l != nil && !o.deleting() && o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
 			// Of a database that is the tenant's anyhow, provider-sql says itself what

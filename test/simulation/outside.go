@@ -101,7 +101,9 @@ func (w *World) declareTemplate(edition, version string) {
 		w.files[versionNamespace(version)+"/"+name] = &directory{}
 	}
 	r := ref{kindDatabase, nsSystem, object_}
-	if w.objects[r] != nil {
+	if o := w.objects[r]; o != nil {
+		// provider-sql may have been down when it came.
+		w.provide(o, providesWell)
 		return
 	}
 	o := &object{ref: r, body: map[string]any{
