@@ -55,12 +55,18 @@ func (t *tenancy) createdDatabase() bool {
 }
 
 // creationCutOff tells whether provider-sql was killed, or couldn't reach the API
-// server, between asking for the database and saying that it has created it. When it
-// asked there was none. Now there is none, or there is one that nothing proves.
+// server, between asking for the database and noting that it has created it. When it
+// asked there was none. Now there is none, or there is one that nothing proves. Only
+// it knows: while it waits for the server, its object looks the same.
 func (t *tenancy) creationCutOff() bool {
 	db := t.observed.database
-	return !t.ownsDatabase() && !t.inherited(db) && meta.ExternalCreateIncomplete(db)
+	c := db.Status.GetCondition(xpv1.TypeSynced)
+	return !t.ownsDatabase() && !t.inherited(db) && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, cannotTell)
 }
+
+// cannotTell is what the library that providers are made with says of a creation that
+// was begun and isn't known to have ended. It does nothing more until it is told to.
+const cannotTell = "cannot determine creation result"
 
 // creationMistaken tells whether a database is there that provider-sql was to create
 // and believes it couldn't: a server goes on with what it was asked for after the

@@ -41,6 +41,16 @@ func TestTroubles(t *testing.T) {
 			},
 			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:20Z", drop, look),
 		},
+		"CreationUnderWay": {
+			reason: "While the server makes a database, its object looks as if provider-sql had been cut off. Whoever followed that advice would drop what is just being made.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := creating(t)
+				annotated(w, "pending", "2026-11-02T08:00:20Z")
+				return w
+			},
+			says: isFalse("DatabaseReady", "Updating"),
+		},
 		"CreationMistaken": {
 			reason: "A server may go on with a database that provider-sql takes for failed. It isn't one that was there before.",
 			world: func(t *testing.T) *world {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
@@ -257,7 +259,8 @@ func (x *tenant) readyAnyhow(t testing.TB) {
 		if client.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue {
 			return
 		}
-		if c := client.Status.GetCondition("DatabaseReady"); c.Reason == "CreationUnknown" {
+		// Crossplane may repeat for a moment what is over.
+		if c := client.Status.GetCondition("DatabaseReady"); c.Reason == "CreationUnknown" && time.Since(c.LastTransitionTime.Time) > 2*time.Second {
 			t.Logf("%s is helped: %s", x, c.Message)
 			x.createAnew(t)
 		}
@@ -275,6 +278,12 @@ func (x *tenant) createAnew(t testing.TB) {
 			t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
 		}
 	}
+	x.eventually(t, time.Minute, "it is made anew", func(client *v1alpha1.PLANAClient) error {
+		if client == nil || client.Status.GetCondition("DatabaseReady").Reason == "CreationUnknown" {
+			return errors.New("nobody has looked again")
+		}
+		return nil
+	})
 }
 
 // leftAllInOrder checks that the tenant is gone but for its backups, that all
