@@ -153,6 +153,9 @@ func (t *tenancy) databaseOutcome() outcome {
 		return troubleCreationUnknown.outcome(at, "provider-sql began to create database %s at %s, and was cut off before it could say what came of it",
 			t.database, meta.GetExternalCreatePending(db).UTC().Format(time.RFC3339))
 
+	case cannotTellOf(db) && !t.ownsDatabase() && !t.inherited(db) && !t.done(effectTenantPrepare):
+		return settling(reasonCreating, "provider-sql has been told to go on with database %s", t.database)
+
 	case t.creationMistaken():
 		return troubleCreationUnknown.outcome(at, "database %s wasn't there when provider-sql was to create it, which failed at %s, and it is there now",
 			t.database, meta.GetExternalCreateFailed(db).UTC().Format(time.RFC3339))

@@ -97,6 +97,10 @@ func releaseDatabase(t *tenancy) (composed, outcome) {
 	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || !heard(db) {
 		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
 	}
+	if t.creationCutOff() || t.creationMistaken() {
+		return composed{}, arrived(reasonCompleted, "database %s is left alone, though it may be a bare one that was made for this tenant. %s",
+			t.database, dropBare.in(map[string]string{"database": t.database}))
+	}
 	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)
 }
 

@@ -94,20 +94,20 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 // is: what this function once applied, and whatever the API server and
 // controllers have filled in beside it, but nothing that they keep changing.
 func asObserved(s *structpb.Struct) *structpb.Struct {
-	meta := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	observed := s.GetFields()["metadata"].GetStructValue()
 	for _, name := range []string{"name", "namespace"} {
 		if v := observed.GetFields()[name]; v != nil {
-			meta.Fields[name] = v
+			metadata.Fields[name] = v
 		}
 	}
 	for _, name := range []string{"labels", "annotations"} {
 		if kept := ours(observed.GetFields()[name].GetStructValue()); len(kept) > 0 {
-			meta.Fields[name] = structpb.NewStructValue(&structpb.Struct{Fields: kept})
+			metadata.Fields[name] = structpb.NewStructValue(&structpb.Struct{Fields: kept})
 		}
 	}
 
-	out := &structpb.Struct{Fields: map[string]*structpb.Value{"metadata": structpb.NewStructValue(meta)}}
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{"metadata": structpb.NewStructValue(metadata)}}
 	for _, name := range []string{"apiVersion", "kind", partSpec} {
 		if v := s.GetFields()[name]; v != nil {
 			out.Fields[name] = v

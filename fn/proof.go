@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
@@ -29,8 +30,9 @@ func (t *tenancy) ownsDatabase() bool {
 	case db.GetUID() != "" && string(db.GetUID()) == t.client.Status.DatabaseUID:
 		return true
 	default:
-		// What isn't synced may have gone: nobody tells Ready of that.
-		return t.client.Spec.Database.Adopt && available(db) && synced(db)
+		// What isn't synced may have gone: nobody tells Ready of that. What is bare
+		// has its template's secrets, and an adopted database keeps those that it has.
+		return t.client.Spec.Database.Adopt && available(db) && synced(db) && !t.mayBeBare(db)
 	}
 }
 
@@ -56,24 +58,41 @@ func (t *tenancy) createdDatabase() bool {
 
 // creationCutOff tells whether provider-sql was killed, or couldn't reach the API
 // server, between asking for the database and noting that it has created it. When it
-// asked there was none. Now there is none, or there is one that nothing proves. Only
-// it knows: while it waits for the server, its object looks the same.
+// asked there was none. Now there is none, or there is one that nothing proves.
 func (t *tenancy) creationCutOff() bool {
 	db := t.observed.database
-	c := db.Status.GetCondition(xpv1.TypeSynced)
-	return !t.ownsDatabase() && !t.inherited(db) && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, cannotTell)
+	if !cannotTellOf(db) || t.ownsDatabase() || t.inherited(db) || !meta.ExternalCreateIncomplete(db) {
+		return false
+	}
+	// What provider-sql says stays there while it tries once more. If it is cut off
+	// again it says the same, and when it said so first is all that is known of that.
+	begun := meta.GetExternalCreatePending(db)
+	return !begun.After(db.Status.GetCondition(xpv1.TypeSynced).LastTransitionTime.Time) || t.now.Sub(begun) > slowCreation
 }
 
-// cannotTell is what the library that providers are made with says of a creation that
-// was begun and isn't known to have ended. It does nothing more until it is told to.
-const cannotTell = "cannot determine creation result"
+// slowCreation is longer than provider-sql waits for a database.
+const slowCreation = 2 * time.Minute
 
-// creationMistaken tells whether a database is there that provider-sql was to create
-// and believes it couldn't: a server goes on with what it was asked for after the
-// connection is lost. Or somebody made one in that moment.
+// cannotTellOf tells whether provider-sql says of a database that it began to create
+// it and doesn't know what came of that. It does nothing more until it is told to.
+func cannotTellOf(db *sqlv1alpha1.Database) bool {
+	c := db.Status.GetCondition(xpv1.TypeSynced)
+	return c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "cannot determine creation result")
+}
+
+// creationMistaken tells whether a database is there that provider-sql was to create,
+// and believes it couldn't.
 func (t *tenancy) creationMistaken() bool {
 	db := t.observed.database
-	return !t.ownsDatabase() && available(db) && !t.inherited(db) && !meta.GetExternalCreateFailed(db).IsZero()
+	return available(db) && !t.ownsDatabase() && !t.inherited(db) && t.mayBeBare(db)
+}
+
+// mayBeBare tells whether a database may be what a server made for this tenant
+// without provider-sql knowing: it wasn't there when it was to be created, which is
+// said to have failed, and Odoo's role, which gets it last, doesn't own it. A server
+// goes on with what it was asked for after the connection is lost.
+func (t *tenancy) mayBeBare(db *sqlv1alpha1.Database) bool {
+	return !meta.GetExternalCreateFailed(db).IsZero() && ptr.Deref(db.Spec.ForProvider.Owner, "") != t.platform.Postgres.OdooRole
 }
 
 // inherited tells whether a Database object is older than the tenant.

@@ -42,6 +42,10 @@ const (
 	describeDB  = "kubectl -n {home} describe databases.postgresql.sql.m.crossplane.io "
 )
 
+// dropBare is what to do with a database that was made for a tenant and that nobody
+// has done anything with.
+var dropBare = Remedy{"Unless Odoo's role or somebody else has it, it is bare, so drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`}
+
 // Troubles that a tenant can be in.
 var (
 	troubleNameCollision = Trouble{
@@ -50,18 +54,20 @@ var (
 		Remedies: []Remedy{
 			{"If it belongs to somebody else, give this tenant another subdomain", "kubectl delete planaclient {name}"},
 			{"If it is this tenant's, adopt it", adopt},
-			// provider-sql looks every ten minutes, unless it is set up otherwise, and at
-			// whatever is written to its object. To delete that would meet the fresh one,
-			// now and then, while a database is created by it.
+			// It looks every ten minutes, unless it is set up otherwise, and whenever its
+			// object is written to. Deleting that instead could hit the fresh one while a
+			// database is created by it.
 			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", "kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} --overwrite " + annotationLook + `="$(date)"`},
 		},
 	}
 	troubleCreationUnknown = Trouble{
 		Reason: "CreationUnknown",
-		Means:  "provider-sql was cut off while it created the database: it was killed, or the API server or PostgreSQL was away. If there is a database now, nothing proves that it is the tenant's, and it has its template's secrets, so don't adopt it.",
+		Means:  "provider-sql can't tell what came of the database that it was to create: it was killed, or the API server or PostgreSQL was away. One that was made for the tenant is bare: it has its template's rows and secrets, or nothing, and isn't to be adopted.",
 		Remedies: []Remedy{
-			{"Drop what may be there, a bare copy of the template, unless somebody else has made it since", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
-			{"Then have provider-sql look again", "kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} " + meta.AnnotationKeyExternalCreatePending + "-"},
+			{"See whether there is one, and whose it is", `psql -c "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{database}'"`},
+			dropBare,
+			{"Then have provider-sql try again", `kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} --overwrite ` + meta.AnnotationKeyExternalCreateFailed + `="$(date -u +%FT%TZ)"`},
+			{"If it is somebody's instead, have it taken for that", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}
 	troubleDatabaseLost = Trouble{

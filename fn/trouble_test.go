@@ -22,7 +22,32 @@ func TestTroubles(t *testing.T) {
 	annotated := func(w *world, what, at string) {
 		w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-"+what] = at
 	}
-	const drop, look = `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`, "kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme crossplane.io/external-create-pending-"
+	// cutOff is a tenant whose provider was, and says so, having begun then.
+	cutOff := func(t *testing.T, begun string) *world {
+		t.Helper()
+		w := creating(t)
+		annotated(w, "pending", begun)
+		w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
+			"type": "Synced", "status": "False", "lastTransitionTime": "2026-11-02T08:00:25Z",
+			"message": "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed",
+		}}}
+		return w
+	}
+	// mistaken is a tenant whose database is there, though it couldn't be created.
+	mistaken := func(t *testing.T) *world {
+		t.Helper()
+		w := creating(t)
+		annotated(w, "pending", "2026-11-02T08:00:10Z")
+		annotated(w, "failed", "2026-11-02T08:00:11Z")
+		w.databaseExisted = true
+		w.settle("database")
+		return w
+	}
+	const (
+		drop  = `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`
+		again = `kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme --overwrite crossplane.io/external-create-failed="$(date -u +%FT%TZ)"`
+		other = "kubectl -n crossplane-system delete databases.postgresql.sql.m.crossplane.io acme"
+	)
 
 	cases := map[string]struct {
 		reason string
@@ -33,16 +58,43 @@ func TestTroubles(t *testing.T) {
 			reason: "A provider that is killed while it creates a database goes no further by itself, and what it says to do ends in a clone that is served with its template's secrets.",
 			world: func(t *testing.T) *world {
 				t.Helper()
-				w := creating(t)
-				annotated(w, "failed", "2026-11-02T08:00:10Z")
-				annotated(w, "pending", "2026-11-02T08:00:20Z")
-				w.composed["database"]["status"] = unsynced("cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
+				return cutOff(t, "2026-11-02T08:00:20Z")
+			},
+			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:20Z", drop, again, other),
+		},
+		"CreationTriedAgain": {
+			reason: "What provider-sql says stays there while it tries once more. Whoever followed that advice again would drop what is just being made.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cutOff(t, "2026-11-02T08:01:20Z")
+				annotated(w, "failed", "2026-11-02T08:01:10Z")
+				w.clock.SetTime(time.Date(2026, 11, 2, 8, 1, 21, 0, time.UTC))
 				return w
 			},
-			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:20Z", drop, look),
+			says: isFalse("DatabaseReady", "Creating", "told to go on"),
+		},
+		"CreationCutOffAgain": {
+			reason: "It may be cut off once more, and says the same then.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cutOff(t, "2026-11-02T08:01:20Z")
+				w.clock.SetTime(time.Date(2026, 11, 2, 8, 4, 0, 0, time.UTC))
+				return w
+			},
+			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:01:20Z", drop, again, other),
+		},
+		"CreationToldToGoOn": {
+			reason: "It takes a moment to hear that it is to go on.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := cutOff(t, "2026-11-02T08:00:20Z")
+				annotated(w, "failed", "2026-11-02T08:02:00Z")
+				return w
+			},
+			says: isFalse("DatabaseReady", "Creating", "told to go on"),
 		},
 		"CreationUnderWay": {
-			reason: "While the server makes a database, its object looks as if provider-sql had been cut off. Whoever followed that advice would drop what is just being made.",
+			reason: "While the server makes a database, its object looks as if provider-sql had been cut off.",
 			world: func(t *testing.T) *world {
 				t.Helper()
 				w := creating(t)
@@ -53,16 +105,28 @@ func TestTroubles(t *testing.T) {
 		},
 		"CreationMistaken": {
 			reason: "A server may go on with a database that provider-sql takes for failed. It isn't one that was there before.",
+			world:  mistaken,
+			says:   isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:11Z", drop, again, other),
+		},
+		"CreationMistakenAndAdopted": {
+			reason: "An adopted database keeps its secrets, and such a one has its template's.",
 			world: func(t *testing.T) *world {
 				t.Helper()
-				w := creating(t)
-				annotated(w, "pending", "2026-11-02T08:00:10Z")
-				annotated(w, "failed", "2026-11-02T08:00:11Z")
-				w.databaseExisted = true
-				w.settle("database")
+				w := mistaken(t)
+				w.client.in("spec", "database")["adopt"] = true
 				return w
 			},
-			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:11Z", drop, look),
+			says: isFalse("DatabaseReady", "CreationUnknown", drop, again, other),
+		},
+		"RestoredMeanwhile": {
+			reason: "What Odoo's role owns was made by nobody's mistake: dropping it is never advised.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := mistaken(t)
+				w.composed["database"].in("spec", "forProvider")["owner"] = "odoo"
+				return w
+			},
+			says: isFalse("DatabaseReady", "NameCollision", `{"adopt":true}`),
 		},
 		"CreationFailed": {
 			reason: "An attempt that failed and left nothing is tried again.",

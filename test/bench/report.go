@@ -80,7 +80,7 @@ func writeReport(root, results, docs string) error {
 		"sizes":    func() []int { return []int{100, 1_000, 10_000, 100_000} },
 		"every":    every,
 		"calls": func(all []fleet.Fleet, interval time.Duration, tenants int) string {
-			return fmt.Sprintf("%.1f", largest(all).CallsPerLook()*float64(tenants)/interval.Seconds())
+			return fmt.Sprintf("%.1f", largest(all).CallsPerHour(interval)*float64(tenants)/time.Hour.Seconds())
 		},
 		"cores": func(all []fleet.Fleet, interval time.Duration, program string, tenants int) string {
 			return fmt.Sprintf("%.2f", cores(*largest(all), program, interval, tenants))
@@ -99,11 +99,11 @@ func writeReport(root, results, docs string) error {
 // advisedInterval is what the installation guide has Crossplane told of how often to
 // look at everything.
 func advisedInterval(root string) (time.Duration, error) {
-	args, err := pages.CrossplaneArgs(root)
+	values, err := pages.CrossplaneValues(root)
 	if err != nil {
 		return 0, err
 	}
-	for _, arg := range args {
+	for _, arg := range pages.CrossplaneArgs(values) {
 		if interval, ok := strings.CutPrefix(arg, "--sync-interval="); ok {
 			return time.ParseDuration(interval)
 		}
@@ -134,7 +134,7 @@ func readJSON(file string, into any) error {
 }
 
 // pageTemplate holds the words. Every figure comes out of a run.
-const pageTemplate = `<!-- Written by make bench-report from what make bench and make bench-fleet have measured. Don't edit. -->
+const pageTemplate = `<!-- Written by make bench-report from what make bench and make bench-fleet have measured, which is in test/bench/results. Don't edit. -->
 
 # What it costs
 

@@ -106,9 +106,6 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 		t.Fatal(err)
 	}
 	c.root = root
-	if c.coreArgs, err = pages.CrossplaneArgs(root); err != nil {
-		t.Fatal(err)
-	}
 	c.out = filepath.Join(root, "_output", "e2e", t.Name())
 	if err := os.RemoveAll(c.out); err != nil {
 		t.Fatalf("cannot clear %s: %v", c.out, err)
@@ -329,9 +326,13 @@ func (c *cluster) installCrossplane(t testing.TB) {
 	port := func() string { return strconv.Itoa(freePort(t)) }
 	metrics := port()
 	c.metrics = "http://127.0.0.1:" + metrics + "/metrics"
-	values := map[string]any{
+	values, err := pages.CrossplaneValues(c.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(values, map[string]any{
 		"image":     map[string]any{"repository": "crossplane/crossplane", "tag": "e2e"},
-		"args":      c.coreArgs,
+		"args":      append(pages.CrossplaneArgs(values), c.coreArgs...),
 		"webhooks":  map[string]any{"port": port()},
 		"readiness": map[string]any{"port": port()},
 		// There is one of each, and one that was killed needn't wait until its own
@@ -341,7 +342,7 @@ func (c *cluster) installCrossplane(t testing.TB) {
 		"extraEnvVarsCrossplane": map[string]any{
 			"METRICS_PORT": metrics,
 		},
-	}
+	})
 	full, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: "crossplane", Namespace: namespaceCrossplane, IsInstall: true}, nil)
 	if err != nil {
 		t.Fatalf("cannot use Crossplane's chart: %v", err)
@@ -422,8 +423,8 @@ func (c *cluster) object(into any, args ...string) error {
 	return json.Unmarshal([]byte(out), into)
 }
 
-// quick asks servers that answer at once, or are down.
-var quick = &http.Client{Timeout: 5 * time.Second}
+// quick asks servers that answer soon, or are down.
+var quick = &http.Client{Timeout: 30 * time.Second}
 
 // eventually asks until there is no error.
 func eventually(t testing.TB, patience time.Duration, what string, ask func() error) {

@@ -271,8 +271,14 @@ func (x *tenant) readyAnyhow(t testing.TB) {
 // createAnew does what is advised where nobody knows what came of a database.
 func (x *tenant) createAnew(t testing.TB) {
 	t.Helper()
-	// Read before the first is done, after which there may be nothing to advise.
-	commands := []string{x.advice(t, "DatabaseReady", "Drop what may be there"), x.advice(t, "DatabaseReady", "Then have provider-sql look again")}
+	if owner := x.follow(t, "DatabaseReady", "See whether there is one, and whose it is"); strings.Contains(owner, servers.PostgresOdoo) {
+		t.Fatalf("Odoo's role has what may be a bare clone: %s", owner)
+	}
+	// Both are read before the first is done, after which there may be nothing to advise.
+	commands := []string{
+		x.advice(t, "DatabaseReady", "Unless Odoo's role or somebody else has it, it is bare, so drop it"),
+		x.advice(t, "DatabaseReady", "Then have provider-sql try again"),
+	}
 	for _, command := range commands {
 		if out, err := x.cluster.shell(command); err != nil && !strings.Contains(out, "NotFound") {
 			t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)

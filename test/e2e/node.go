@@ -404,9 +404,6 @@ func (p *pod) isReady() bool {
 func (p *pod) run() {
 	defer os.RemoveAll(p.dir) //nolint:errcheck // The folder that it is in is removed too.
 	p.runContainers()
-	if p.ending() {
-		p.remove()
-	}
 	<-p.done
 	p.remove()
 }

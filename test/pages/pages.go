@@ -242,9 +242,9 @@ func text(parts []syntax.WordPart) string {
 	return b.String()
 }
 
-// CrossplaneArgs are those that the installation guide has Crossplane told, in the
-// values of its chart.
-func CrossplaneArgs(root string) ([]string, error) {
+// CrossplaneValues are what the installation guide has Crossplane's chart told, args
+// among them.
+func CrossplaneValues(root string) (map[string]any, error) {
 	const guide = "docs/how-to/install.md"
 	text, err := os.ReadFile(filepath.Join(root, guide))
 	if err != nil {
@@ -254,15 +254,23 @@ func CrossplaneArgs(root string) ([]string, error) {
 		if b.Language != "yaml" || !strings.HasPrefix(b.Text, "args:") {
 			continue
 		}
-		var values struct {
-			Args []string `json:"args"`
-		}
+		values := map[string]any{}
 		if err := yaml.UnmarshalStrict([]byte(b.Text), &values); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", b.Page, b.Line, err)
 		}
-		return values.Args, nil
+		return values, nil
 	}
 	return nil, fmt.Errorf("%s shows no args", guide)
+}
+
+// CrossplaneArgs are those of the values.
+func CrossplaneArgs(values map[string]any) []string {
+	var args []string
+	all, _ := values["args"].([]any)
+	for _, arg := range all {
+		args = append(args, fmt.Sprint(arg))
+	}
+	return args
 }
 
 // runs are the programs that need nothing but a clone of this project, Go, make

@@ -78,23 +78,30 @@ func (w *World) help() bool {
 			w.trace("        somebody deletes %s, which an orphaned tenant left behind", r)
 			w.destroy(o, policyBackground)
 			helped = true
+		case o.kind == kindDatabase && l != nil && !l.adopted && w.ofStranger(l) && w.foreignGoes(l.name):
+			w.trace("        somebody renames the database that is in the way of %s", l.name)
+			helped = true
 		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "CreationUnknown":
-			if db := w.databases[databaseOf(l.name)]; db != nil && db.madeFor == l.uid && !db.foreign {
-				w.trace("        somebody drops the clone %s", db.name)
+			db := w.databases[databaseOf(l.name)]
+			if db != nil && (db.foreign || db.owner == odooRole) {
+				w.trace("        somebody deletes %s, to have it taken for somebody else's", r)
+				w.destroy(o, policyBackground)
+				helped = true
+				break
+			}
+			if db != nil {
+				w.trace("        somebody drops the bare %s", db.name)
 				delete(w.databases, db.name)
 				l.created = false
 			}
-			w.trace("        somebody has provider-sql look at %s again", r)
-			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
+			w.trace("        somebody has provider-sql try %s again", r)
+			w.update(o, func(body map[string]any) { put(body, w.timestamp(), "metadata", "annotations", annotationFailed) })
 			helped = true
 		case o.kind == kindDatabase && l != nil && !o.deleting() && o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
 			// Of a database that is the tenant's anyhow, provider-sql says itself what
 			// to do.
 			w.trace("        somebody tells provider-sql to go on with %s", r)
 			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
-			helped = true
-		case o.kind == kindDatabase && l != nil && !l.adopted && w.ofStranger(l) && w.foreignGoes(l.name):
-			w.trace("        somebody renames the database that is in the way of %s", l.name)
 			helped = true
 		}
 	}
