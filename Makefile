@@ -15,7 +15,7 @@ render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQ
 
 # Without cgo the builds of tools, function and tests share one cache, and no C
 # compiler is asked for.
-test test-units test-manifests test-monitoring test-render golden bench bench-report: export CGO_ENABLED := 0
+test test-units test-manifests test-monitoring test-render golden generate check-generated bench bench-report: export CGO_ENABLED := 0
 
 .PHONY: test
 test: test-units test-manifests test-monitoring test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
@@ -61,7 +61,7 @@ release-check: ## Build a release in two clones, and fail unless it is the same 
 	@hack/release --check
 
 .PHONY: generate
-generate: ## Generate deep copies, the XRD, the Platform's CRD and the reference pages.
+generate: ## Generate deep copies, the XRD, the Platform's CRD, the reference pages and that of performance.
 	@hack/generate
 
 .PHONY: check-generated
