@@ -217,6 +217,8 @@ all that the tenant consists of, whatever has changed. Tenants that come togethe
 namespace's ResourceQuota, which changes with every pod, and who is about to start a Job there
 depends on it. With hundreds of them at once Crossplane's circuit breaker opens for most, even with
 --circuit-breaker-burst=500; those then go on because they have themselves asked every second.
+Rows of 2026-11-22 are of a Crossplane under its chart's own limits, which slow it down; later ones
+of one that has what the [installation guide](how-to/install.md) gives it.
 
 ### At rest
 

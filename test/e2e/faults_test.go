@@ -280,6 +280,9 @@ func (x *tenant) createAnew(t testing.TB) {
 		x.advice(t, "DatabaseReady", "Then have provider-sql try again"),
 	}
 	for _, command := range commands {
+		// Nobody reads and types within a second, by which provider-sql's notes go: one
+		// of the same second would be no change, and wake nobody.
+		time.Sleep(1100 * time.Millisecond)
 		if out, err := x.cluster.shell(command); err != nil && !strings.Contains(out, "NotFound") {
 			t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
 		}

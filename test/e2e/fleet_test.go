@@ -41,10 +41,12 @@ func TestFleet(t *testing.T) {
 	if err != nil {
 		t.Skip("it takes long: make bench-fleet runs it")
 	}
-	// So short that Crossplane looks at everything while the tenants are at rest, and
-	// so long that it gets to the end of it. While they come and go, it is as usual.
-	interval := max(2*time.Minute, time.Duration(n)*200*time.Millisecond)
-	rest := 5 * interval / 2
+	// So long that Crossplane gets to the end of a look at everything well before the
+	// next: on two cores that takes up to 350 ms for each tenant. It looks at each kind
+	// again after nine to eleven tenths of this, so once while the tenants rest, which
+	// is from the end of the first look on. While they come and go, it is as usual.
+	interval := max(2*time.Minute, time.Duration(n)*600*time.Millisecond)
+	rest := interval
 	if asked := os.Getenv("REST"); asked != "" {
 		if rest, err = time.ParseDuration(asked); err != nil {
 			t.Fatalf("REST: %v", err)
