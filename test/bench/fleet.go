@@ -36,16 +36,20 @@ func label(f fleet.Fleet) string {
 	return label
 }
 
-// largest fleet at rest for which Crossplane called the function whenever it looked.
-// Nil: none was measured.
+// atRest are the fleets that were measured at rest, with Crossplane calling the
+// function whenever it looked.
+func atRest(all []fleet.Fleet) []fleet.Fleet {
+	return slices.DeleteFunc(slices.Clone(all), func(f fleet.Fleet) bool { return f.Cached || f.Rest.Lasted == 0 })
+}
+
+// largest fleet at rest. Nil: none was measured.
 func largest(all []fleet.Fleet) *fleet.Fleet {
-	var found *fleet.Fleet
-	for i, f := range all {
-		if !f.Cached && f.Rest.Lasted > 0 && (found == nil || f.Tenants > found.Tenants) {
-			found = &all[i]
-		}
+	rested := atRest(all)
+	if len(rested) == 0 {
+		return nil
 	}
-	return found
+	f := slices.MaxFunc(rested, func(a, b fleet.Fleet) int { return cmp.Compare(a.Tenants, b.Tenants) })
+	return &f
 }
 
 // busiest programs, with their parts of the processor time, the function among
@@ -89,6 +93,10 @@ var programsAtRest = []string{"function", "crossplane", "kube-apiserver"}
 // plotRest draws what fleets at rest take of processors and of memory, by how many
 // tenants they are of.
 func plotRest(dir string, fleets []fleet.Fleet, interval time.Duration) error {
+	rested := atRest(fleets)
+	if len(rested) < 2 {
+		return nil // That makes no line.
+	}
 	for _, drawn := range []struct {
 		file, title, label string
 		value              func(fleet.Fleet, string) float64
@@ -103,13 +111,8 @@ func plotRest(dir string, fleets []fleet.Fleet, interval time.Duration) error {
 		var lines []any
 		for _, program := range programsAtRest {
 			var xy plotter.XYs
-			for _, f := range fleets {
-				if f.Rest.Lasted > 0 && !f.Cached {
-					xy = append(xy, plotter.XY{X: float64(f.Tenants), Y: drawn.value(f, program)})
-				}
-			}
-			if len(xy) == 0 {
-				return nil
+			for _, f := range rested {
+				xy = append(xy, plotter.XY{X: float64(f.Tenants), Y: drawn.value(f, program)})
 			}
 			lines = append(lines, program, xy)
 		}

@@ -77,6 +77,7 @@ func writeReport(root, results, docs string) error {
 		"busiest":  busiest,
 		"requests": requestsPerLook,
 		"largest":  largest,
+		"atRest":   atRest,
 		"sizes":    func() []int { return []int{100, 1_000, 10_000, 100_000} },
 		"every":    every,
 		"calls": func(all []fleet.Fleet, interval time.Duration, tenants int) string {
@@ -231,7 +232,7 @@ as its backup would be, which shows also that no effect runs again for a tenant 
 {{- range .Fleets}}{{if .Rest.Lasted}}
 | {{label .}} | {{.Date}}, {{.Commit}} | {{s .Rest.Lasted}} | {{x .Rest.Looks}} | {{x .CallsPerLook}} | {{requests .}} | {{.Rest.Writes}} | {{x .ObjectsEach}} | {{kib .EtcdEach}} | {{mib (memory .Rest.Programs "function")}} | {{mib (memory .Rest.Programs "crossplane")}} | {{mib (memory .Rest.Programs "kube-apiserver")}} | {{if .FirstLook}}{{s .FirstLook}}{{else}}not measured{{end}} |
 {{- end}}{{end}}
-{{with largest .Fleets}}
+{{if gt (len (atRest .Fleets)) 1}}
 ![What a fleet at rest takes of processors](performance/rest-processors.svg)
 ![What a fleet at rest takes of memory](performance/rest-memory.svg)
 {{end}}{{end}}
