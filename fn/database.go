@@ -26,6 +26,10 @@ var (
 	// provider-sql say so when there is nothing to look at.
 	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve}
 
+	// mayRead what is there, and fill in the object with it. Nothing is said where
+	// there is nothing.
+	mayRead = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}
+
 	// mayKeep a database as it should be. This is as far as proof goes while a
 	// tenant lives. Whoever deletes its objects by hand, the guard first, can't
 	// have a customer's data dropped on the way; and a database that is lost
@@ -41,7 +45,8 @@ func database(t *tenancy) (composed, outcome) {
 	if o := t.databaseHindered(); o.hinders() {
 		return composed{}, o
 	}
-	observed := t.observed.database
+	observed, policies := t.observed.database, t.databasePolicies()
+	mayBeCreated := slices.Contains(policies, xpv1.ManagementActionCreate)
 
 	db := &sqlv1alpha1.Database{
 		TypeMeta:   metav1.TypeMeta{APIVersion: sqlv1alpha1.SchemeGroupVersion.String(), Kind: sqlv1alpha1.DatabaseKind},
@@ -52,15 +57,25 @@ func database(t *tenancy) (composed, outcome) {
 					Kind: sqlv1alpha1.ClusterProviderConfigKind,
 					Name: t.platform.Postgres.ClusterProviderConfig,
 				},
-				ManagementPolicies: t.databasePolicies(),
+				ManagementPolicies: policies,
 			},
 		},
 	}
 	db.SetAnnotations(map[string]string{meta.AnnotationKeyExternalName: t.database})
+	if observed != nil && !mayBeCreated {
+		if failed, ok := goOn(observed); ok {
+			db.Annotations[meta.AnnotationKeyExternalCreateFailed] = failed
+		}
+	}
 
 	params := &db.Spec.ForProvider
 	// Said explicitly: left out, it would stay at whatever it was last.
 	params.AllowConnections = ptr.To(!t.databaseClosed())
+	// Asked for where a database may come of it, and left out where one is to be read.
+	// Where it has been read it stays, or the object would be filled in once more.
+	if mayBeCreated || t.ownsDatabase() && t.hasBirthmark(observed) {
+		params.ConnectionLimit = ptr.To(t.birthmark())
+	}
 	if t.template.database != "" {
 		params.Template = ptr.To(t.template.database)
 	}
@@ -104,6 +119,16 @@ func onlyLooks(db *sqlv1alpha1.Database) bool {
 	return slices.Equal(db.Spec.ManagementPolicies, mayOnlyLook)
 }
 
+// reads tells whether an object has provider-sql read what is there.
+func reads(db *sqlv1alpha1.Database) bool {
+	return slices.Equal(db.Spec.ManagementPolicies, mayRead)
+}
+
+// creates tells whether an object lets provider-sql create a database.
+func creates(db *sqlv1alpha1.Database) bool {
+	return slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate)
+}
+
 // databasePolicies returns what provider-sql may do to the database.
 func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 	switch {
@@ -111,6 +136,8 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 		return mayDoAll
 	case t.ownsDatabase():
 		return mayKeep
+	case t.unsureWhose():
+		return mayRead
 	case t.done(effectTenantPrepare), t.leaving(), t.databaseTaken():
 		return mayOnlyLook
 	default:
@@ -149,18 +176,13 @@ func (t *tenancy) databaseOutcome() outcome {
 	case available(db) && !t.ownsDatabase() && t.done(effectTenantPrepare):
 		return troubleDatabaseLost.outcome(at, "there is a database %s, and nothing proves that it is still the one that was in service: its Database object is a new one", t.database)
 
-	case t.creationCutOff():
-		return troubleCreationUnknown.outcome(at, "provider-sql began to create database %s at %s, and was cut off before it could say what came of it",
-			t.database, meta.GetExternalCreatePending(db).UTC().Format(time.RFC3339))
+	case cannotTellOf(db) && !t.ownsDatabase(), t.unsureWhose() && db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionFalse:
+		return settling(reasonCreating, "provider-sql is to look whose database %s is", t.database)
 
-	case cannotTellOf(db) && !t.ownsDatabase() && !t.inherited(db) && !t.done(effectTenantPrepare):
-		return settling(reasonCreating, "provider-sql has been told to go on with database %s", t.database)
+	case !t.ownsDatabase() && t.bornToAnother(db):
+		return troubleBareDatabase.outcome(at, "database %s was made for another tenant of the name", t.database)
 
-	case t.creationMistaken():
-		return troubleCreationUnknown.outcome(at, "database %s wasn't there when provider-sql was to create it, which failed at %s, and it is there now",
-			t.database, meta.GetExternalCreateFailed(db).UTC().Format(time.RFC3339))
-
-	case available(db) && !t.ownsDatabase():
+	case available(db) && !t.ownsDatabase() && !t.unsureWhose():
 		return troubleNameCollision.outcome(at, "database %s existed before this tenant did", t.database)
 
 	case available(db) && synced(db):

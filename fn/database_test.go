@@ -24,6 +24,9 @@ func (w want) diff(rsp *fnv1.RunFunctionResponse, key string) string {
 // parameters.
 func aDatabase(tb testing.TB, ready fnv1.Ready, policies string, params ...string) *fnv1.Resource {
 	tb.Helper()
+	if policies == mayCreate {
+		params = append(params, birthmark)
+	}
 	return &fnv1.Resource{Ready: ready, Resource: document(tb, `
 apiVersion: postgresql.sql.m.crossplane.io/v1alpha1
 kind: Database
@@ -53,7 +56,11 @@ spec:
 const (
 	mayCreate   = "[Observe, Create, LateInitialize]"
 	mayOnlyLook = "[Observe]"
+	mayRead     = "[Observe, LateInitialize]"
 	mayKeep     = "[Observe, Update, LateInitialize]"
+
+	// birthmark of what is created for acme.
+	birthmark = "connectionLimit: 1737465572"
 
 	fromTemplate = "template: pro-template-18.planapulse.app"
 	ownedByOdoo  = "owner: odoo"
@@ -69,8 +76,8 @@ func TestDatabase(t *testing.T) {
 		w.settle("guard")
 		return w
 	}
-	// observed is a tenant whose database is there, and was there before.
-	observed := func(t *testing.T) *world {
+	// found is a tenant whose database is there, and it isn't known whose it is.
+	found := func(t *testing.T) *world {
 		t.Helper()
 		w := guarded(t, template("pro-template-18"))
 		w.databaseExisted = true
@@ -78,6 +85,51 @@ func TestDatabase(t *testing.T) {
 		w.settle("database")
 		return w
 	}
+	// observed is a tenant whose database is there, and was there before.
+	observed := func(t *testing.T) *world {
+		t.Helper()
+		w := found(t)
+		w.reconcile()
+		w.settle("database")
+		return w
+	}
+	// read is a tenant whose database was found, and read to have a limit.
+	read := func(t *testing.T, limit int64) *world {
+		t.Helper()
+		w := found(t)
+		w.reconcile()
+		w.composed["database"].in("spec", "forProvider")["connectionLimit"] = limit
+		return w
+	}
+	// wasCutOff is a tenant whose provider was, while it created the database.
+	wasCutOff := func(t *testing.T) *world {
+		t.Helper()
+		w := guarded(t, template("pro-template-18"))
+		w.reconcile()
+		w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-pending"] = "2026-11-02T08:00:20Z"
+		w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
+			"type": "Synced", "status": "False",
+			"message": "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed",
+		}}}
+		return w
+	}
+	// sawNothing is one where provider-sql looked after that, and there is nothing.
+	sawNothing := func(t *testing.T) *world {
+		t.Helper()
+		w := wasCutOff(t)
+		w.reconcile()
+		w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
+			"type": "Synced", "status": "True", "observedGeneration": w.composed["database"].at("metadata", "generation"),
+		}}}
+		return w
+	}
+	// toldToGoOn is a database that provider-sql is told of that it wasn't created.
+	toldToGoOn := func(db *fnv1.Resource) *fnv1.Resource {
+		annotations := db.GetResource().GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue()
+		annotations.Fields["crossplane.io/external-create-failed"] = structpb.NewStringValue("2026-11-02T08:00:20Z")
+		return db
+	}
+	looking := isFalse("DatabaseReady", "Creating", "provider-sql is to look whose database acme.planapulse.app is")
 	// cleared is a tenant whose name was somebody else's database's, until that one
 	// was renamed and provider-sql has seen it.
 	cleared := func(t *testing.T) *world {
@@ -105,7 +157,7 @@ func TestDatabase(t *testing.T) {
 		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
 	lost := isFalse("DatabaseReady", "DatabaseLost", "acme.planapulse.app",
 		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
-	found := isFalse("DatabaseReady", "DatabaseLost", "acme.planapulse.app", "nothing proves that it is still the one that was in service",
+	replaced := isFalse("DatabaseReady", "DatabaseLost", "acme.planapulse.app", "nothing proves that it is still the one that was in service",
 		`kubectl patch planaclient acme --type merge -p '{"spec":{"database":{"adopt":true}}}'`)
 
 	cases := map[string]struct {
@@ -197,6 +249,162 @@ func TestDatabase(t *testing.T) {
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
 				condition: isFalse("DatabaseReady", "TemplateInUse", "source database is being accessed by other users (55006)", `ALTER DATABASE "pro-template-18.planapulse.app"`),
+			},
+			alone: true,
+		},
+		"Found": {
+			reason: "A database that provider-sql hasn't created may have been there before, or be what came of a creation that it takes for failed. So it is read, as it is.",
+			world:  found,
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
+				condition: looking,
+			},
+			alone: true,
+		},
+		"FoundAndAdopted": {
+			reason: "Nobody adopts what hasn't been read: what it asks for would be written to it.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := found(t)
+				w.client.in("spec", "database")["adopt"] = true
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
+				condition: looking,
+			},
+			alone: true,
+		},
+		"FoundToBeOurs": {
+			reason: "What bears the tenant's birthmark was created for it, though provider-sql never said so.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := read(t, 1737465572)
+				w.settle("database")
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate, birthmark),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+		"FoundUnreadable": {
+			reason: "A provider that can't look is what there is to look after.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := found(t)
+				w.reconcile()
+				w.refuse(w.composed["database"])
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
+				condition: isFalse("DatabaseReady", "ProviderFails", "cannot log in"),
+			},
+			alone: true,
+		},
+		"CutOff": {
+			reason: "A provider that is killed while it creates a database looks again only once it is told to go on. What it says to do instead ends in a clone that is served with its template's secrets.",
+			world:  wasCutOff,
+			want: want{
+				resource:  toldToGoOn(aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate)),
+				condition: looking,
+			},
+			alone: true,
+		},
+		"CutOffAndToldToGoOn": {
+			reason: "It takes a moment to hear that. Until then, and after that, it is what it was told.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := wasCutOff(t)
+				w.reconcile()
+				return w
+			},
+			want: want{
+				resource:  toldToGoOn(aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate)),
+				condition: looking,
+			},
+			alone: true,
+		},
+		"CutOffAndOurs": {
+			reason: "A database that is the tenant's own is kept by an object that provider-sql still has to be told to go on with.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := wasCutOff(t)
+				w.reconcile()
+				w.composed["database"].in("spec", "forProvider")["connectionLimit"] = int64(1737465572)
+				w.databaseExisted = true
+				w.settle("database")
+				return w
+			},
+			want: want{
+				resource:  toldToGoOn(aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate, birthmark)),
+				condition: isTrue("DatabaseReady", "Available"),
+			},
+		},
+		"CutOffAndNothing": {
+			reason: "Where nothing came of it, a fresh object is to try again: this one is told never to.",
+			world:  sawNothing,
+			want:   want{condition: isFalse("DatabaseReady", "Creating", "acme.planapulse.app", "a fresh one takes its place")},
+			alone:  true,
+		},
+		"CutOffAndUnheard": {
+			reason: "What provider-sql said before it was asked to read says nothing.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := sawNothing(t)
+				w.composed["database"].in("metadata")["generation"] = int64(99)
+				return w
+			},
+			want: want{
+				resource:  toldToGoOn(aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate)),
+				condition: looking,
+			},
+			alone: true,
+		},
+		"CreationUnderWay": {
+			reason: "While the server makes a database, its object looks as if provider-sql had been cut off. It is left in peace.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := guarded(t, template("pro-template-18"))
+				w.reconcile()
+				w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-pending"] = "2026-11-02T08:00:20Z"
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayCreate, fromTemplate),
+				condition: isFalse("DatabaseReady", "Updating"),
+			},
+			alone: true,
+		},
+		"Bare": {
+			reason: "A database that was made for an earlier tenant and never used has its template's secrets. It isn't adopted, and it is anybody's to drop.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := read(t, 1234567890)
+				w.settle("database")
+				w.client.in("spec", "database")["adopt"] = true
+				return w
+			},
+			want: want{
+				resource: aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: isFalse("DatabaseReady", "BareDatabase", `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`,
+					`kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme --overwrite planapulse.com/look="$(date)"`),
+			},
+			alone: true,
+		},
+		"OfAnEarlierTenant": {
+			reason: "One that Odoo's role owns was in service: dropping it is never advised.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := read(t, 1234567890)
+				w.composed["database"].in("spec", "forProvider")["owner"] = "odoo"
+				w.settle("database")
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				condition: collision,
 			},
 			alone: true,
 		},
@@ -334,7 +542,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
+				resource:  toldToGoOn(aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate)),
 				condition: collision,
 			},
 			alone: true,
@@ -389,7 +597,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate, ownedByOdoo),
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, fromTemplate, ownedByOdoo, birthmark),
 				condition: isTrue("DatabaseReady", "Available"),
 			},
 		},
@@ -405,7 +613,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo),
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo, birthmark),
 				condition: isFalse("DatabaseReady", "ProviderFails", "role odoo does not exist (42704)", "provider-sql-postgres-creds"),
 			},
 		},
@@ -418,7 +626,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo),
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo, birthmark),
 				condition: isFalse("DatabaseReady", "Updating"),
 			},
 		},
@@ -431,7 +639,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo),
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayKeep, fromTemplate, ownedByOdoo, birthmark),
 				condition: isFalse("DatabaseReady", "DatabaseLost", "crossplane-system/acme is being deleted"),
 			},
 		},
@@ -476,7 +684,7 @@ func TestDatabase(t *testing.T) {
 			},
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate, ownedByOdoo),
-				condition: found,
+				condition: replaced,
 			},
 		},
 		"LostAndAdopted": {
@@ -508,7 +716,7 @@ func TestDatabase(t *testing.T) {
 				return w
 			},
 			want: want{
-				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, "template: older-template.planapulse.app", "strategy: FILE_COPY", ownedByOdoo),
+				resource:  aDatabase(t, fnv1.Ready_READY_TRUE, mayKeep, "template: older-template.planapulse.app", "strategy: FILE_COPY", ownedByOdoo, birthmark),
 				condition: isTrue("DatabaseReady", "Available"),
 			},
 		},

@@ -94,12 +94,8 @@ func (t *tenancy) drain(key string) jobSpec {
 // the database behind, and nobody would know whose it is.
 func releaseDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
-	if slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) || !heard(db) {
+	if creates(db) || t.unsureWhose() || !heard(db) {
 		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
-	}
-	if t.creationCutOff() || t.creationMistaken() {
-		return composed{}, arrived(reasonCompleted, "database %s is left alone, though it may be a bare one that was made for this tenant. %s",
-			t.database, dropBare.in(map[string]string{"database": t.database}))
 	}
 	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)
 }

@@ -35,8 +35,10 @@ var plan = []step{
 	// Until it is prepared, a clone shares its template's secrets: nobody may
 	// reach it. Publishing is what lets Odoo list the database, so the order of
 	// these two is what keeps one tenant's reset links out of another's hands.
+	// Of what comes before, only the database always applies: a step that doesn't
+	// is as good as done, and would let this one begin on whatever is there.
 	{
-		name: "prepare", condition: "Prepared", key: effectTenantPrepare, after: []string{"filestore", "modules"}, take: effect(tenantPrepare),
+		name: "prepare", condition: "Prepared", key: effectTenantPrepare, after: []string{"database", "filestore", "modules"}, take: effect(tenantPrepare),
 		does: "makes the clone the tenant's own: fresh secrets, its address, its owner",
 	},
 	{

@@ -1,6 +1,8 @@
 package fn
 
 import (
+	"hash/fnv"
+	"math"
 	"strings"
 	"time"
 
@@ -16,23 +18,25 @@ import (
 // That it has the tenant's name proves nothing.
 
 // ownsDatabase tells whether the observed database is proven to be this
-// tenant's: because provider-sql created it for this very object, or because a
-// person said that it is to be adopted. Only then may anything write to it.
+// tenant's: because provider-sql created it for this very object, because it bears
+// the tenant's birthmark, or because a person said that it is to be adopted. Only
+// then may anything write to it.
 func (t *tenancy) ownsDatabase() bool {
 	db := t.observed.database
 	switch {
 	case db == nil:
 		return false
-	case t.createdDatabase():
+	case t.createdDatabase(), t.bornToTenant(db):
 		return true
 	// Proven before. An annotation that somebody takes off doesn't turn a
 	// customer's database into a stranger's.
 	case db.GetUID() != "" && string(db.GetUID()) == t.client.Status.DatabaseUID:
 		return true
 	default:
-		// What isn't synced may have gone: nobody tells Ready of that. What is bare
-		// has its template's secrets, and an adopted database keeps those that it has.
-		return t.client.Spec.Database.Adopt && available(db) && synced(db) && !t.mayBeBare(db)
+		// What isn't synced may have gone: nobody tells Ready of that. What was made
+		// for another has its template's secrets, and an adopted database keeps those
+		// that it has.
+		return t.client.Spec.Database.Adopt && available(db) && synced(db) && !t.unread(db) && !t.bornToAnother(db)
 	}
 }
 
@@ -44,8 +48,7 @@ func hadDatabase(t *tenancy) bool {
 // adopted tells whether the database was there before the tenant, with whatever
 // it holds: a customer's modules and files, not a template's.
 func (t *tenancy) adopted() bool {
-	db := t.observed.database
-	return t.client.Spec.Database.Adopt && available(db) && !t.createdDatabase()
+	return t.client.Spec.Database.Adopt && t.ownsDatabase() && !t.createdDatabase() && !t.bornToTenant(t.observed.database)
 }
 
 // createdDatabase tells whether provider-sql created the database for this
@@ -56,43 +59,81 @@ func (t *tenancy) createdDatabase() bool {
 	return db != nil && db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" && !t.inherited(db)
 }
 
-// creationCutOff tells whether provider-sql was killed, or couldn't reach the API
-// server, between asking for the database and noting that it has created it. When it
-// asked there was none. Now there is none, or there is one that nothing proves.
-func (t *tenancy) creationCutOff() bool {
-	db := t.observed.database
-	if !cannotTellOf(db) || t.ownsDatabase() || t.inherited(db) || !meta.ExternalCreateIncomplete(db) {
-		return false
-	}
-	// What provider-sql says stays there while it tries once more. If it is cut off
-	// again it says the same, and when it said so first is all that is known of that.
-	begun := meta.GetExternalCreatePending(db)
-	return !begun.After(db.Status.GetCondition(xpv1.TypeSynced).LastTransitionTime.Time) || t.now.Sub(begun) > slowCreation
+// leastBirthmark is more connections than any server takes, so that a limit from here
+// on limits nothing.
+const leastBirthmark = 1_000_000_000
+
+// birthmark is the connection limit that the tenant's database is created with. The
+// server writes it down together with the database, or neither; no copy, rename or
+// restore brings it along; and nobody else asks for the same. So it tells whose a
+// database is even if provider-sql was cut off before it could say what it had done.
+func (t *tenancy) birthmark() int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(t.client.GetUID()))
+	return leastBirthmark + int(hash.Sum32()%(math.MaxInt32-leastBirthmark))
 }
 
-// slowCreation is longer than provider-sql waits for a database.
-const slowCreation = 2 * time.Minute
+// hasBirthmark tells whether an object has the tenant's birthmark for a limit: one
+// that it asks for, or one that was read.
+func (t *tenancy) hasBirthmark(db *sqlv1alpha1.Database) bool {
+	return ptr.Deref(db.Spec.ForProvider.ConnectionLimit, -1) == t.birthmark()
+}
 
-// cannotTellOf tells whether provider-sql says of a database that it began to create
-// it and doesn't know what came of that. It does nothing more until it is told to.
+// bornToTenant tells whether a database was seen to bear the tenant's birthmark. An
+// object that may create asks for it; where it may not, the limit is what was read.
+func (t *tenancy) bornToTenant(db *sqlv1alpha1.Database) bool {
+	return !creates(db) && t.hasBirthmark(db)
+}
+
+// bornToAnother tells whether a database was made for an earlier tenant of the name
+// and nobody has done anything with it: Odoo's role, which gets it last, doesn't own it.
+func (t *tenancy) bornToAnother(db *sqlv1alpha1.Database) bool {
+	return available(db) && !t.hasBirthmark(db) && ptr.Deref(db.Spec.ForProvider.ConnectionLimit, -1) >= leastBirthmark &&
+		ptr.Deref(db.Spec.ForProvider.Owner, "") != t.platform.Postgres.OdooRole
+}
+
+// unread tells whether an object doesn't show yet what limit a database has.
+func (t *tenancy) unread(db *sqlv1alpha1.Database) bool {
+	return creates(db) && t.hasBirthmark(db) || reads(db) && db.Spec.ForProvider.ConnectionLimit == nil
+}
+
+// unsureWhose tells whether a database has to be read to know whose it is: one that
+// is there, though provider-sql doesn't say that it has created it; or one that may
+// be there, because provider-sql was cut off while it did, or may be about to.
+func (t *tenancy) unsureWhose() bool {
+	db := t.observed.database
+	switch {
+	case db == nil, t.ownsDatabase(), t.inherited(db), t.done(effectTenantPrepare):
+		return false
+	case creates(db):
+		return t.unread(db) && available(db) || cutOff(db) || t.leaving()
+	default:
+		return t.unread(db) && !sawNothing(db)
+	}
+}
+
+// cutOff tells whether provider-sql says of a database that it began to create it and
+// doesn't know what came of that. It does nothing more until it is told to.
+func cutOff(db *sqlv1alpha1.Database) bool {
+	return meta.ExternalCreateIncomplete(db) && cannotTellOf(db)
+}
+
+// cannotTellOf tells whether that is what provider-sql has said last of a database.
+// It stays there until it has looked again.
 func cannotTellOf(db *sqlv1alpha1.Database) bool {
 	c := db.Status.GetCondition(xpv1.TypeSynced)
 	return c.Status == corev1.ConditionFalse && strings.Contains(c.Message, "cannot determine creation result")
 }
 
-// creationMistaken tells whether a database is there that provider-sql was to create,
-// and believes it couldn't.
-func (t *tenancy) creationMistaken() bool {
-	db := t.observed.database
-	return available(db) && !t.ownsDatabase() && !t.inherited(db) && t.mayBeBare(db)
-}
-
-// mayBeBare tells whether a database may be what a server made for this tenant
-// without provider-sql knowing: it wasn't there when it was to be created, which is
-// said to have failed, and Odoo's role, which gets it last, doesn't own it. A server
-// goes on with what it was asked for after the connection is lost.
-func (t *tenancy) mayBeBare(db *sqlv1alpha1.Database) bool {
-	return !meta.GetExternalCreateFailed(db).IsZero() && ptr.Deref(db.Spec.ForProvider.Owner, "") != t.platform.Postgres.OdooRole
+// goOn is what to tell provider-sql of a creation, if there is anything to tell: that
+// it has failed. Where it creates nothing any more that does no harm, and without it
+// an object whose creation was cut off isn't looked at again.
+func goOn(db *sqlv1alpha1.Database) (string, bool) {
+	pending := meta.GetExternalCreatePending(db)
+	if !pending.After(meta.GetExternalCreateSucceeded(db)) || meta.GetExternalCreateFailed(db).After(pending) {
+		return "", false
+	}
+	return db.GetAnnotations()[meta.AnnotationKeyExternalCreatePending], true
 }
 
 // inherited tells whether a Database object is older than the tenant.
@@ -116,7 +157,7 @@ func (t *tenancy) lostDatabase() bool {
 // marks, so it is never again one to create by.
 func (t *tenancy) databaseTaken() bool {
 	if db := t.observed.database; db != nil {
-		return available(db) || onlyLooks(db) || t.inherited(db)
+		return available(db) || onlyLooks(db) || reads(db) || t.inherited(db)
 	}
 	// Whoever left it behind, the object that is there will be composed upon.
 	there, _ := t.databaseObject()
@@ -127,9 +168,19 @@ func (t *tenancy) databaseTaken() bool {
 // that isn't proven to be this tenant's, knows that, and sees none.
 func (t *tenancy) nothingToLookAt() bool {
 	db := t.observed.database
+	if t.ownsDatabase() || t.done(effectTenantPrepare) {
+		return false
+	}
 	c := db.Status.GetCondition(xpv1.TypeSynced)
-	return onlyLooks(db) && !t.ownsDatabase() && !t.done(effectTenantPrepare) && heard(db) &&
-		c.Status == corev1.ConditionFalse && strings.Contains(c.Message, notThere)
+	return onlyLooks(db) && heard(db) && c.Status == corev1.ConditionFalse && strings.Contains(c.Message, notThere) ||
+		reads(db) && sawNothing(db)
+}
+
+// sawNothing tells whether provider-sql, told to read a database, found none: it is
+// content, and has filled in nothing.
+func sawNothing(db *sqlv1alpha1.Database) bool {
+	c := db.Status.GetCondition(xpv1.TypeSynced)
+	return db.Spec.ForProvider.ConnectionLimit == nil && c.Status == corev1.ConditionTrue && c.ObservedGeneration == db.GetGeneration()
 }
 
 // notThere is what the library that providers are made with says of something

@@ -3,8 +3,6 @@ package fn
 import (
 	"fmt"
 	"strings"
-
-	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // A Trouble is something that keeps a tenant from being as it should, and that
@@ -40,11 +38,12 @@ const (
 	deleteJob   = "kubectl -n {namespace} delete job {job}"
 	adopt       = `kubectl patch planaclient {name} --type merge -p '{"spec":{"database":{"adopt":true}}}'`
 	describeDB  = "kubectl -n {home} describe databases.postgresql.sql.m.crossplane.io "
-)
 
-// dropBare is what to do with a database that was made for a tenant and that nobody
-// has done anything with.
-var dropBare = Remedy{"Unless Odoo's role or somebody else has it, it is bare, so drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`}
+	// It looks every ten minutes, unless it is set up otherwise, and whenever its
+	// object is written to. Deleting that instead could hit the fresh one while a
+	// database is created by it.
+	askToLook = "kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} --overwrite " + annotationLook + `="$(date)"`
+)
 
 // Troubles that a tenant can be in.
 var (
@@ -54,20 +53,15 @@ var (
 		Remedies: []Remedy{
 			{"If it belongs to somebody else, give this tenant another subdomain", "kubectl delete planaclient {name}"},
 			{"If it is this tenant's, adopt it", adopt},
-			// It looks every ten minutes, unless it is set up otherwise, and whenever its
-			// object is written to. Deleting that instead could hit the fresh one while a
-			// database is created by it.
-			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", "kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} --overwrite " + annotationLook + `="$(date)"`},
+			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", askToLook},
 		},
 	}
-	troubleCreationUnknown = Trouble{
-		Reason: "CreationUnknown",
-		Means:  "provider-sql can't tell what came of the database that it was to create: it was killed, or the API server or PostgreSQL was away. One that was made for the tenant is bare: it has its template's rows and secrets, or nothing, and isn't to be adopted.",
+	troubleBareDatabase = Trouble{
+		Reason: "BareDatabase",
+		Means:  "A database of the tenant's name is there that was made for an earlier tenant, and that nobody has done anything with. It has its template's rows and secrets, so it isn't adopted.",
 		Remedies: []Remedy{
-			{"See whether there is one, and whose it is", `psql -c "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{database}'"`},
-			dropBare,
-			{"Then have provider-sql try again", `kubectl -n {home} annotate databases.postgresql.sql.m.crossplane.io {name} --overwrite ` + meta.AnnotationKeyExternalCreateFailed + `="$(date -u +%FT%TZ)"`},
-			{"If it is somebody's instead, have it taken for that", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
+			{"Drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
+			{"Then the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", askToLook},
 		},
 	}
 	troubleDatabaseLost = Trouble{
@@ -215,7 +209,7 @@ var (
 // Troubles returns all that a tenant can be in, for the reference page.
 func Troubles() []Trouble {
 	return []Trouble{
-		troubleNameCollision, troubleCreationUnknown, troubleDatabaseLost,
+		troubleNameCollision, troubleBareDatabase, troubleDatabaseLost,
 		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady,
 		troubleProviderDown, troubleProviderFails,
 		troubleNotAllowed, troubleNotAccepted,

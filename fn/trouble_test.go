@@ -22,112 +22,11 @@ func TestTroubles(t *testing.T) {
 	annotated := func(w *world, what, at string) {
 		w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-"+what] = at
 	}
-	// cutOff is a tenant whose provider was, and says so, having begun then.
-	cutOff := func(t *testing.T, begun string) *world {
-		t.Helper()
-		w := creating(t)
-		annotated(w, "pending", begun)
-		w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
-			"type": "Synced", "status": "False", "lastTransitionTime": "2026-11-02T08:00:25Z",
-			"message": "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed",
-		}}}
-		return w
-	}
-	// mistaken is a tenant whose database is there, though it couldn't be created.
-	mistaken := func(t *testing.T) *world {
-		t.Helper()
-		w := creating(t)
-		annotated(w, "pending", "2026-11-02T08:00:10Z")
-		annotated(w, "failed", "2026-11-02T08:00:11Z")
-		w.databaseExisted = true
-		w.settle("database")
-		return w
-	}
-	const (
-		drop  = `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`
-		again = `kubectl -n crossplane-system annotate databases.postgresql.sql.m.crossplane.io acme --overwrite crossplane.io/external-create-failed="$(date -u +%FT%TZ)"`
-		other = "kubectl -n crossplane-system delete databases.postgresql.sql.m.crossplane.io acme"
-	)
-
 	cases := map[string]struct {
 		reason string
 		world  func(t *testing.T) *world
 		says   said
 	}{
-		"CreationCutOff": {
-			reason: "A provider that is killed while it creates a database goes no further by itself, and what it says to do ends in a clone that is served with its template's secrets.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				return cutOff(t, "2026-11-02T08:00:20Z")
-			},
-			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:20Z", drop, again, other),
-		},
-		"CreationTriedAgain": {
-			reason: "What provider-sql says stays there while it tries once more. Whoever followed that advice again would drop what is just being made.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := cutOff(t, "2026-11-02T08:01:20Z")
-				annotated(w, "failed", "2026-11-02T08:01:10Z")
-				w.clock.SetTime(time.Date(2026, 11, 2, 8, 1, 21, 0, time.UTC))
-				return w
-			},
-			says: isFalse("DatabaseReady", "Creating", "told to go on"),
-		},
-		"CreationCutOffAgain": {
-			reason: "It may be cut off once more, and says the same then.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := cutOff(t, "2026-11-02T08:01:20Z")
-				w.clock.SetTime(time.Date(2026, 11, 2, 8, 4, 0, 0, time.UTC))
-				return w
-			},
-			says: isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:01:20Z", drop, again, other),
-		},
-		"CreationToldToGoOn": {
-			reason: "It takes a moment to hear that it is to go on.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := cutOff(t, "2026-11-02T08:00:20Z")
-				annotated(w, "failed", "2026-11-02T08:02:00Z")
-				return w
-			},
-			says: isFalse("DatabaseReady", "Creating", "told to go on"),
-		},
-		"CreationUnderWay": {
-			reason: "While the server makes a database, its object looks as if provider-sql had been cut off.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := creating(t)
-				annotated(w, "pending", "2026-11-02T08:00:20Z")
-				return w
-			},
-			says: isFalse("DatabaseReady", "Updating"),
-		},
-		"CreationMistaken": {
-			reason: "A server may go on with a database that provider-sql takes for failed. It isn't one that was there before.",
-			world:  mistaken,
-			says:   isFalse("DatabaseReady", "CreationUnknown", "2026-11-02T08:00:11Z", drop, again, other),
-		},
-		"CreationMistakenAndAdopted": {
-			reason: "An adopted database keeps its secrets, and such a one has its template's.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := mistaken(t)
-				w.client.in("spec", "database")["adopt"] = true
-				return w
-			},
-			says: isFalse("DatabaseReady", "CreationUnknown", drop, again, other),
-		},
-		"RestoredMeanwhile": {
-			reason: "What Odoo's role owns was made by nobody's mistake: dropping it is never advised.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := mistaken(t)
-				w.composed["database"].in("spec", "forProvider")["owner"] = "odoo"
-				return w
-			},
-			says: isFalse("DatabaseReady", "NameCollision", `{"adopt":true}`),
-		},
 		"CreationFailed": {
 			reason: "An attempt that failed and left nothing is tried again.",
 			world: func(t *testing.T) *world {

@@ -306,6 +306,9 @@ func (w *world) settle(key string) {
 			c.(map[string]any)["observedGeneration"] = generation
 		}
 		o["status"] = map[string]any{"conditions": cs}
+		if params := o.in("spec", "forProvider"); params["connectionLimit"] == nil {
+			params["connectionLimit"] = int64(-1)
+		}
 		if !w.databaseExisted {
 			o.in("metadata", "annotations")["crossplane.io/external-create-succeeded"] = "2026-11-02T08:00:20Z"
 		}

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -16,11 +15,9 @@ import (
 	"testing"
 	"time"
 
-	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
@@ -195,7 +192,7 @@ func (s *striker) strike(t *testing.T, f fault, times int) {
 			x.leftAllInOrder(t)
 		}
 		for _, x := range arriving {
-			x.readyAnyhow(t)
+			x.ready(t, 2*patience)
 			x.inService(t)
 			if rooms := x.rooms(t); len(rooms) != 1 {
 				t.Errorf("want one room of %s, got %v", x, rooms)
@@ -245,54 +242,6 @@ func (x *tenant) goneAnyhow(t testing.TB) {
 		}
 	}
 	x.gone(t, time.Second)
-}
-
-// readyAnyhow waits until the tenant is. Nobody knows what came of a database during
-// whose creation provider-sql was cut off, so its condition asks for help.
-func (x *tenant) readyAnyhow(t testing.TB) {
-	t.Helper()
-	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline) && interrupted.Err() == nil; time.Sleep(500 * time.Millisecond) {
-		client, err := x.get()
-		if err != nil || client == nil {
-			continue
-		}
-		if client.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue {
-			return
-		}
-		// Crossplane may repeat for a moment what is over.
-		if c := client.Status.GetCondition("DatabaseReady"); c.Reason == "CreationUnknown" && time.Since(c.LastTransitionTime.Time) > 2*time.Second {
-			t.Logf("%s is helped: %s", x, c.Message)
-			x.createAnew(t)
-		}
-	}
-	x.ready(t, time.Second)
-}
-
-// createAnew does what is advised where nobody knows what came of a database.
-func (x *tenant) createAnew(t testing.TB) {
-	t.Helper()
-	if owner := x.follow(t, "DatabaseReady", "See whether there is one, and whose it is"); strings.Contains(owner, servers.PostgresOdoo) {
-		t.Fatalf("Odoo's role has what may be a bare clone: %s", owner)
-	}
-	// Both are read before the first is done, after which there may be nothing to advise.
-	commands := []string{
-		x.advice(t, "DatabaseReady", "Unless Odoo's role or somebody else has it, it is bare, so drop it"),
-		x.advice(t, "DatabaseReady", "Then have provider-sql try again"),
-	}
-	for _, command := range commands {
-		// Nobody reads and types within a second, by which provider-sql's notes go: one
-		// of the same second would be no change, and wake nobody.
-		time.Sleep(1100 * time.Millisecond)
-		if out, err := x.cluster.shell(command); err != nil && !strings.Contains(out, "NotFound") {
-			t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
-		}
-	}
-	x.eventually(t, time.Minute, "it is made anew", func(client *v1alpha1.PLANAClient) error {
-		if client == nil || client.Status.GetCondition("DatabaseReady").Reason == "CreationUnknown" {
-			return errors.New("nobody has looked again")
-		}
-		return nil
-	})
 }
 
 // leftAllInOrder checks that the tenant is gone but for its backups, that all

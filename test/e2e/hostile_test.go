@@ -69,12 +69,19 @@ func testHostile(t *testing.T, c *cluster) {
 		x.mended(t, "the database closed", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`)
 		x.mended(t, "the database given away", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"owner":"plana"}}}`)
 
-		// Without it provider-sql takes the database for half created, and does no
-		// more. It stays the tenant's, and served, and the condition says what to do.
+		// Without it provider-sql takes the database for half created, and does no more
+		// until it is told to go on. It stays the tenant's, and served.
 		c.kubectl(t, "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-succeeded-")
-		x.condition(t, time.Minute, "DatabaseReady", "False", "ProviderFails", "remove the crossplane.io/external-create-pending annotation")
+		eventually(t, patience, "provider-sql is told to go on", func() error {
+			const times = `{.metadata.annotations.crossplane\.io/external-create-pending} {.metadata.annotations.crossplane\.io/external-create-failed}`
+			began, failed, _ := strings.Cut(c.kubectl(t, "-n", namespaceCrossplane, "get", databases, x.name, "-o", "jsonpath="+times), " ")
+			if began == "" || failed != began {
+				return fmt.Errorf("it began at %q, and is told that this failed at %q", began, failed)
+			}
+			return nil
+		})
 		x.served(t)
-		x.mended(t, "the proof taken off the Database", "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-pending-")
+		x.mended(t, "the database closed, and no proof", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`)
 	})
 
 	t.Run("its Jobs", func(t *testing.T) {
@@ -114,6 +121,18 @@ func testHostile(t *testing.T, c *cluster) {
 	t.Run("the Database object deleted", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "vandelay", project: 53, tier: "starter", version: "18"}
 		c.postgres.Exec(t, servers.PostgresOdoo, x.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
+		before := c.uid(t, x.name)
+		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
+		eventually(t, patience, "the database is known by another object", func() error {
+			if uid := c.uid(t, x.name); uid == "" || uid == before {
+				return fmt.Errorf("the object is %q, and was %q", uid, before)
+			}
+			return nil
+		})
+		x.condition(t, patience, "DatabaseReady", "True", "")
+
+		// One that a person has made, of a dump for one, has no birthmark.
+		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q CONNECTION LIMIT -1", x.database()))
 		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
 		x.condition(t, patience, "DatabaseReady", "False", "DatabaseLost", "its Database object is a new one")
 		if got := c.owner(t, x.database()); got != "odoo" {
@@ -206,6 +225,12 @@ func (x *tenant) job(t *testing.T, labels string, than *batchv1.Job) *batchv1.Jo
 
 // databases are provider-sql's objects.
 const databases = "databases.postgresql.sql.m.crossplane.io"
+
+// uid of a tenant's Database object, if there is one.
+func (c *cluster) uid(t testing.TB, name string) string {
+	t.Helper()
+	return c.kubectl(t, "-n", namespaceCrossplane, "get", databases, name, "--ignore-not-found", "-o", "jsonpath={.metadata.uid}")
+}
 
 // mended has somebody edit what the tenant is made of, and sees it put right.
 func (x *tenant) mended(t *testing.T, what string, edit ...string) {

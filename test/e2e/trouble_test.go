@@ -35,6 +35,25 @@ func testTrouble(t *testing.T, c *cluster) {
 
 	t.Run("name collision", func(t *testing.T) { testCollision(t, c) })
 
+	t.Run("a bare database left behind", func(t *testing.T) {
+		x := &tenant{cluster: c, name: "virtucon", project: 37, tier: "starter", version: "18"}
+		c.postgres.Exec(t, servers.PostgresAdmin, "postgres",
+			fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q CONNECTION LIMIT 1234567890", x.database(), "basic-template-18."+domain))
+		x.apply(t)
+		x.condition(t, patience, "DatabaseReady", "False", "BareDatabase")
+		// Both are read before the first is done, after which there may be nothing to
+		// advise.
+		drop, look := x.advice(t, "DatabaseReady", "Drop it"), x.advice(t, "DatabaseReady", "Then the tenant goes on by itself")
+		for _, command := range []string{drop, look} {
+			if out, err := c.shell(command); err != nil && !strings.Contains(out, "NotFound") {
+				t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
+			}
+		}
+		x.ready(t, patience)
+		x.inService(t)
+		x.ownSecret(t)
+	})
+
 	t.Run("provider-sql killed while it creates", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "hanso", project: 38, tier: "starter", version: "18"}
 		x.cutOff(t, func() {
@@ -209,14 +228,14 @@ func testCollision(t *testing.T, c *cluster) {
 	plain := &tenant{cluster: c, name: "plain", project: 40, tier: "starter", version: "18"}
 	plain.apply(t)
 	plain.ready(t, patience)
-	const shape = "SELECT format('%s %s %s %s %s %s', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, dattablespace, datconnlimit) FROM pg_database WHERE datname = $1"
+	const shape = "SELECT format('%s %s %s %s %s %s', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, dattablespace, datconnlimit >= 1000000000) FROM pg_database WHERE datname = $1"
 	if got, want := query[string](t, c, "postgres", shape, x.database()), query[string](t, c, "postgres", shape, plain.database()); got != want {
 		t.Errorf("the database is shaped %s, and any other's %s", got, want)
 	}
 }
 
 // cutOff provider-sql from a database that it has asked for and that the server makes
-// all the same. Nobody knows then what came of it, so it is made anew.
+// all the same. Nobody is told then what came of it, and yet it is the tenant's.
 func (x *tenant) cutOff(t *testing.T, cut func()) {
 	t.Helper()
 	c := x.cluster
@@ -251,11 +270,20 @@ func (x *tenant) cutOff(t *testing.T, cut func()) {
 	})
 	c.lines.postgres.mend(t)
 
-	x.condition(t, patience, "DatabaseReady", "False", "CreationUnknown")
-	x.createAnew(t)
+	const made = "SELECT oid::bigint FROM pg_database WHERE datname = $1"
+	oid := query[int64](t, c, "postgres", made, x.database())
 	x.ready(t, patience)
 	x.inService(t)
-	if got := query[string](t, c, x.database(), "SELECT value FROM ir_config_parameter WHERE key = 'database.secret'"); got == "the secret of the template" {
+	x.ownSecret(t)
+	if got := query[int64](t, c, "postgres", made, x.database()); got != oid {
+		t.Error("the database that the server made has gone")
+	}
+}
+
+// ownSecret of the tenant's, rather than its template's.
+func (x *tenant) ownSecret(t testing.TB) {
+	t.Helper()
+	if got := query[string](t, x.cluster, x.database(), "SELECT value FROM ir_config_parameter WHERE key = 'database.secret'"); got == "the secret of the template" {
 		t.Error("the tenant shares its template's secret")
 	}
 }

@@ -49,6 +49,7 @@ func init() {
 		"provide-in-use":    func(w *World, a Action) bool { return w.provideAs(a, providesInUse) },
 		"provide-dies":      func(w *World, a Action) bool { return w.provideAs(a, providesDead) },
 		"provide-is-lost":   func(w *World, a Action) bool { return w.provideAs(a, providesLost) },
+		"provide-is-late":   func(w *World, a Action) bool { return w.provideAs(a, providesLate) },
 		"guard":             onObject((*World).guard),
 		"accept":            onObject((*World).accept),
 		"start":             onObject((*World).startJob),
@@ -391,7 +392,7 @@ func (w *World) flicker(o *object) bool {
 // foreignDatabase is one that somebody else makes before provider-sql does.
 func (w *World) foreignDatabase(a Action) bool {
 	name := databaseOf(a.Tenant)
-	if w.databases[name] != nil {
+	if w.databases[name] != nil || w.coming[name] != nil {
 		return false
 	}
 	if xr := w.client(a.Tenant); xr != nil && (w.lives[xr.uid()].created || w.lives[xr.uid()].adopted || xr.deleting()) {

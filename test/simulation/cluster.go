@@ -135,6 +135,11 @@ func (w *World) timestamp() string { return w.now().Format(time.RFC3339) }
 // pass time.
 func (w *World) pass(seconds int64) {
 	w.elapsed += seconds
+	if seconds > 1 {
+		for _, name := range sorted(w.coming) {
+			w.arrive(name)
+		}
+	}
 	w.clock.SetTime(w.now())
 }
 

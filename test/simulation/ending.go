@@ -81,27 +81,9 @@ func (w *World) help() bool {
 		case o.kind == kindDatabase && l != nil && !l.adopted && w.ofStranger(l) && w.foreignGoes(l.name):
 			w.trace("        somebody renames the database that is in the way of %s", l.name)
 			helped = true
-		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "CreationUnknown":
-			db := w.databases[databaseOf(l.name)]
-			if db != nil && (db.foreign || db.owner == odooRole) {
-				w.trace("        somebody deletes %s, to have it taken for somebody else's", r)
-				w.destroy(o, policyBackground)
-				helped = true
-				break
-			}
-			if db != nil {
-				w.trace("        somebody drops the bare %s", db.name)
-				delete(w.databases, db.name)
-				l.created = false
-			}
-			w.trace("        somebody has provider-sql try %s again", r)
-			w.update(o, func(body map[string]any) { put(body, w.timestamp(), "metadata", "annotations", annotationFailed) })
-			helped = true
-		case o.kind == kindDatabase && l != nil && !o.deleting() && o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
-			// Of a database that is the tenant's anyhow, provider-sql says itself what
-			// to do.
-			w.trace("        somebody tells provider-sql to go on with %s", r)
-			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPending) })
+		case o.kind == kindDatabase && l != nil && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "BareDatabase" && w.databases[databaseOf(l.name)] != nil:
+			w.trace("        somebody drops the bare %s", databaseOf(l.name))
+			delete(w.databases, databaseOf(l.name))
 			helped = true
 		}
 	}
@@ -194,7 +176,7 @@ func (w *World) checkPresent(l *life) {
 		wrong("has no database")
 	case db.owner != odooRole || (db.preparedFor != l.uid && !l.adopted):
 		wrong("has a database that isn't its own: %+v", db)
-	case !db.foreign && (db.tablespace != defaultTablespace || db.limit != -1 || db.template):
+	case !db.foreign && (db.tablespace != defaultTablespace || db.limit < leastLimit || db.template):
 		wrong("has a database in somebody else's image: %+v", db)
 	case db.allowConnections == suspended:
 		wrong("suspended: %v, and its database takes connections: %v", suspended, db.allowConnections)
@@ -236,7 +218,7 @@ func (w *World) checkGone(l *life) {
 	for _, o := range w.composedBy(l.uid) {
 		w.violate(invariantOrder, "%s is gone and has left %s behind", l.name, o.ref)
 	}
-	if db := w.databases[name]; db != nil && db.madeFor == l.uid && !db.foreign && !l.crashed {
+	if db := w.databases[name]; db != nil && db.madeFor == l.uid && !db.foreign && !l.late {
 		w.violate(invariantOrder, "%s is gone and has left its database behind: %+v", l.name, *db)
 	}
 	for _, version := range versions {

@@ -112,6 +112,7 @@ func (w *World) mishap(r *rand.Rand, a Action) Action {
 		often(15, "provide-in-use")
 		often(60, "provide-dies")
 		often(60, "provide-is-lost")
+		often(60, "provide-is-late")
 	case "finish":
 		often(10, "hopeless")
 		often(8, "fail")

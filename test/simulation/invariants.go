@@ -90,9 +90,9 @@ type life struct {
 	// be: the guard or the Database was deleted, or the database itself.
 	handled bool
 
-	// crashed tells that the provider was cut off while it created the database, and
-	// created whether it ever created one.
-	crashed, created bool
+	// created tells whether a database was ever created for it, and late whether one
+	// came that long after it was asked for that nobody looked for it any more.
+	created, late bool
 
 	// orphaned tells whether the tenant was deleted with --cascade=orphan.
 	orphaned bool
@@ -274,14 +274,18 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 			w.violate(invariantBad, "a bad request (%s) to %s took %s away", m.bad, xr.name, r)
 			return
 		}
-		if o.kind == kindDatabase && len(list(o.body, "spec", "managementPolicies")) == 1 &&
-			(!w.lives[xr.uid()].created || o.annotation(annotationSucceeded) == "") {
-			// It has met a database that nobody can prove to be the tenant's, and may
-			// now only look.
-			continue
+		after := clone(o.body["spec"])
+		if o.kind == kindDatabase && o.annotation(annotationSucceeded) == "" {
+			// It has met a database, and is to tell whose it is: then it may do less,
+			// or, if it is the tenant's, keep it.
+			for _, spec := range []any{spec, after} {
+				spec, _ := spec.(map[string]any)
+				drop(spec, "managementPolicies")
+				drop(spec, "forProvider", "connectionLimit")
+			}
 		}
-		if !same(spec, o.body["spec"]) {
-			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, cmp.Diff(spec, o.body["spec"]))
+		if !same(spec, after) {
+			w.violate(invariantBad, "a bad request (%s) to %s changed %s:\n%s", m.bad, xr.name, r, cmp.Diff(spec, after))
 		}
 	}
 	if n := len(w.composedBy(xr.uid())); n > m.owns {
@@ -526,7 +530,7 @@ func (w *World) checkTeardown(xr *object, l *life, key string) {
 		}
 		w.violate(invariantOrder, "%s of %s begins while %s is there (terminating: %v)", key, xr.name, o.ref, o.deleting())
 	}
-	if key != "final-backup" && key != "connections-drain" && db != nil && !db.foreign && !l.handled && !l.crashed {
+	if key != "final-backup" && key != "connections-drain" && db != nil && !db.foreign && !l.handled {
 		w.violate(invariantOrder, "%s of %s begins while its database is there", key, xr.name)
 	}
 }

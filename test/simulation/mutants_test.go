@@ -118,6 +118,51 @@ var theMutants = map[string]mutant{
 			}
 		},
 	},
+	"takes the birthmark that it asks for for one that it has read": {
+		breaks: []invariant{invariantForeign},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			db := req.GetObserved().GetResources()["database"].GetResource()
+			if db != nil && permitsIn(db, "Create") && conditionTrue(db.AsMap(), "Ready") {
+				set(db, []any{"Observe", "LateInitialize"}, "spec", "managementPolicies")
+			}
+		},
+	},
+	"asks for the birthmark where it is to be read": {
+		breaks: []invariant{invariantForeign},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			limit, asked := dig(observedBody(req, "database"), "spec", "forProvider", "connectionLimit").(float64)
+			onDesired("database", func(o *structpb.Struct) {
+				if asked && slices.Equal(list(o.AsMap(), "spec", "managementPolicies"), []any{"Observe", "LateInitialize"}) {
+					set(o, limit, "spec", "forProvider", "connectionLimit")
+				}
+			})(nil, req, rsp)
+		},
+	},
+	"creates without a birthmark": {
+		breaks: []invariant{invariantArrives, invariantOrder},
+		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "spec", "forProvider", "connectionLimit") }),
+	},
+	"doesn't have provider-sql go on": {
+		breaks: []invariant{invariantArrives, invariantOrder},
+		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "metadata", "annotations", annotationFailed) }),
+	},
+	"takes silence for a sign that there is nothing": {
+		breaks: []invariant{invariantArrives, invariantOrder, invariantKept},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			if db := req.GetObserved().GetResources()["database"].GetResource(); db != nil && slices.Equal(list(db.AsMap(), "spec", "managementPolicies"), []any{"Observe", "LateInitialize"}) {
+				set(db, []any{map[string]any{"type": "Synced", "status": "True", "observedGeneration": dig(db.AsMap(), "metadata", "generation")}}, "status", "conditions")
+			}
+		},
+	},
+	"adopts what is bare": {
+		breaks: []invariant{invariantPublished, invariantArrives},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			db := req.GetObserved().GetResources()["database"].GetResource()
+			if limit, ok := dig(db.AsMap(), "spec", "forProvider", "connectionLimit").(float64); ok && limit >= leastLimit && !permitsIn(db, "Create") {
+				set(db, float64(-1), "spec", "forProvider", "connectionLimit")
+			}
+		},
+	},
 	"brings Jobs up to date": {
 		breaks: []invariant{invariantFrozen},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
@@ -443,6 +488,11 @@ func onDesired(key string, change func(*structpb.Struct)) func(*memory, *fnv1.Ru
 			change(r.GetResource())
 		}
 	}
+}
+
+// permitsIn tells whether provider-sql may do something by an object.
+func permitsIn(o *structpb.Struct, action string) bool {
+	return slices.Contains(list(o.AsMap(), "spec", "managementPolicies"), any(action))
 }
 
 // onClientSeen changes the composite resource that the function sees.

@@ -10,6 +10,7 @@ import (
 // outside is all that tenants have outside of the cluster.
 type outside struct {
 	databases map[string]*database
+	coming    map[string]*database // by name: those that the server is still making
 	files     map[string]*directory // by namespace/name
 	rooms     map[string]*room      // by alias
 	portal    []notice
@@ -83,6 +84,7 @@ type snapshot struct {
 func newOutside() outside {
 	return outside{
 		databases: map[string]*database{},
+		coming:    map[string]*database{},
 		files:     map[string]*directory{},
 		rooms:     map[string]*room{},
 		streamed:  map[notice]bool{},
@@ -127,6 +129,9 @@ const (
 	// providesLost: the connection is lost while the server creates a database. The
 	// server goes on with it, and the provider takes it for failed.
 	providesLost
+	// providesLate: the provider dies while the server creates a database, which takes
+	// the server until nobody waits for it any more.
+	providesLate
 )
 
 // provide is one reconcile of provider-sql. It tells whether it changed anything.
@@ -212,11 +217,19 @@ func (w *World) provide(o *object, how provision) bool {
 func (w *World) provideNew(o *object, name string, how provision, before map[string]any) bool {
 	put(o.body, w.timestamp(), "metadata", "annotations", annotationPending)
 	created, err := w.createDatabase(o, name, how)
-	if err == "" && how == providesLost {
+	if err == "" && how == providesLate {
+		w.coming[name] = created
+		w.changed(o)
+		return true
+	}
+	if err == "" {
 		w.databases[name] = created
 		if l := w.lives[o.controller()]; l != nil {
-			l.crashed = true
+			l.created = true
 		}
+		w.checkPublished(o, created)
+	}
+	if err == "" && how == providesLost {
 		err = "cannot create database: unexpected EOF"
 	}
 	if err != "" {
@@ -225,15 +238,7 @@ func (w *World) provideNew(o *object, name string, how provision, before map[str
 		// Every attempt leaves another time behind, and nothing else.
 		return w.providerSays(o, func() bool { return same(before["status"], o.body["status"]) }, err)
 	}
-	w.databases[name] = created
-	if l := w.lives[o.controller()]; l != nil {
-		l.created = true
-	}
-	w.checkPublished(o, created)
 	if how == providesDead {
-		if l := w.lives[o.controller()]; l != nil {
-			l.crashed = true
-		}
 		w.changed(o)
 		return true
 	}
@@ -285,8 +290,30 @@ func (w *World) providerSays(o *object, unchanged func() bool, message string) b
 	return true
 }
 
+// arrive is the end of a CREATE DATABASE that nobody waits for any more.
+func (w *World) arrive(name string) {
+	db := w.coming[name]
+	delete(w.coming, name)
+	if w.databases[name] != nil {
+		return
+	}
+	w.trace("  the server has made database %s", name)
+	w.databases[name] = db
+	if l := w.lives[db.madeFor]; l != nil {
+		l.created = true
+		l.late = l.late || w.find(l.name, "database") == nil
+	}
+}
+
 // createDatabase is CREATE DATABASE, with all that the object says.
 func (w *World) createDatabase(o *object, name string, how provision) (*database, string) {
+	if w.coming[name] != nil {
+		// The server has one wait for the other.
+		w.arrive(name)
+	}
+	if w.databases[name] != nil {
+		return nil, fmt.Sprintf("cannot create database: database %q already exists (42P04)", name)
+	}
 	db := &database{name: name, madeFor: o.controller(), owner: providerRole, tablespace: defaultTablespace, limit: -1, allowConnections: true}
 	params, _ := dig(o.body, "spec", "forProvider").(map[string]any)
 	if owner := text(params, "owner"); owner != "" {

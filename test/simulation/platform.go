@@ -17,6 +17,9 @@ const (
 	secretsMarker = "hunter2-"
 
 	defaultTablespace = "pg_default"
+
+	// leastLimit of connections that limits nothing, and tells whose a database is.
+	leastLimit = 1_000_000_000
 )
 
 var versions = []string{"17", "18", "19"}

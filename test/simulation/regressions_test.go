@@ -33,6 +33,16 @@ func inService(then ...Action) []Action {
 	}, then...)
 }
 
+// creating is how those begin that are about how a database comes to be.
+func creating(then ...Action) []Action {
+	return append([]Action{
+		{Do: "create", Tenant: "acme"},
+		{Do: "reconcile", Tenant: "acme"},
+		{Do: "guard", Tenant: "acme", Key: "guard"},
+		{Do: "reconcile", Tenant: "acme"},
+	}, then...)
+}
+
 var toldHistories = map[string]told{
 	"Created": {
 		reason:  "A tenant that is left in peace is Ready with four objects.",
@@ -460,6 +470,48 @@ var toldHistories = map[string]told{
 			{Do: "hand-edit", Tenant: "acme", Key: "database", N: 2},
 			{Do: "adopt", Tenant: "acme"},
 		},
+	},
+	"CutOff": {
+		reason:  "A provider that dies while it creates a database delays, and nothing else.",
+		actions: creating(Action{Do: "provide-dies", Tenant: "acme"}),
+	},
+	"CutOffTwice": {
+		reason: "However often, and though nothing was to be seen in between.",
+		actions: creating(
+			Action{Do: "provide-is-late", Tenant: "acme"}, Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide-dies", Tenant: "acme"},
+		),
+	},
+	"CutOffAndLate": {
+		reason:  "What is made only after it was looked for is found by whoever tries again.",
+		actions: creating(Action{Do: "provide-is-late", Tenant: "acme"}),
+	},
+	"CutOffAndDeleted": {
+		reason: "What was made for a tenant goes with it, though nobody was ever told of it.",
+		actions: creating(
+			Action{Do: "provide-dies", Tenant: "acme"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "pass", N: 400},
+		),
+	},
+	"CutOffAndInTheWay": {
+		reason: "What is left behind all the same, because the server was that slow, isn't adopted by the next tenant of the name.",
+		actions: creating(
+			Action{Do: "provide-is-late", Tenant: "acme"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "settle"},
+			Action{Do: "create", Tenant: "acme"}, Action{Do: "adopt", Tenant: "acme"},
+		),
+	},
+	"SomebodyWasFaster": {
+		reason: "A database that somebody makes in the moment in which provider-sql is about to isn't the tenant's, whatever its object asks for.",
+		actions: creating(
+			Action{Do: "foreign-database", Tenant: "acme"}, Action{Do: "provide", Tenant: "acme"},
+			Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
 	},
 	"ProviderDown": {
 		reason: "A provider that is down delays, and nothing else.",
