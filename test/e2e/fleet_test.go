@@ -186,16 +186,28 @@ func (f *fleetRun) come(t *testing.T) {
 func (f *fleetRun) lookEvery(t *testing.T, interval time.Duration) {
 	t.Helper()
 	f.restart(t, func() {
-		f.cluster.tellCore(t, "--sync-interval="+interval.String())
+		f.cluster.tellCore(t, interval)
 		f.cluster.kubectl(t, "-n", namespaceCrossplane, "rollout", "status", "deployment/crossplane", "--timeout=10m")
 	})
 }
 
-// tellCore has Crossplane started with one more argument.
-func (c *cluster) tellCore(t *testing.T, arg string) {
+// tellCore how often to look at everything, and at each guard, instead of what the
+// installation guide says.
+func (c *cluster) tellCore(t *testing.T, interval time.Duration) {
 	t.Helper()
-	c.kubectl(t, "-n", namespaceCrossplane, "patch", "deployment", "crossplane", "--type=json", "-p",
-		fmt.Sprintf(`[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": %q}]`, arg))
+	deployments := c.client.AppsV1().Deployments(namespaceCrossplane)
+	core, err := deployments.Get(t.Context(), "crossplane", metav1.GetOptions{})
+	if err != nil {
+		t.Fatalf("cannot read what Crossplane is told: %v", err)
+	}
+	container := &core.Spec.Template.Spec.Containers[0]
+	container.Args = slices.DeleteFunc(container.Args, func(arg string) bool {
+		return strings.HasPrefix(arg, "--sync-interval=") || strings.HasPrefix(arg, "--poll-interval=")
+	})
+	container.Args = append(container.Args, "--sync-interval="+interval.String(), "--poll-interval="+interval.String())
+	if _, err := deployments.Update(t.Context(), core, metav1.UpdateOptions{}); err != nil {
+		t.Fatalf("cannot tell Crossplane: %v", err)
+	}
 }
 
 // restart Crossplane, and wait until it has looked at all tenants and is content.
