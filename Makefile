@@ -105,7 +105,7 @@ bench: ## Measure what a call costs beside an echo of the same messages, the sta
 TENANTS ?= 100
 
 .PHONY: bench-fleet
-bench-fleet: ## Measure what TENANTS= tenants cost on a real control plane, left alone for REST= (0s: not at all; CACHE=1: with Crossplane keeping answers; RESTORED=1: as out of a backup).
+bench-fleet: ## Measure what TENANTS= tenants cost on a real control plane, then left alone (REST=0s: not; CACHE=1: with Crossplane keeping answers; RESTORED=1: as out of a backup).
 	@TENANTS=$(TENANTS) hack/e2e -test.run='^TestFleet$$' -test.timeout=12h
 
 .PHONY: bench-report

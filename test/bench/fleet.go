@@ -74,7 +74,7 @@ func busiest(all map[string]fleet.Program) string {
 func requestsPerLook(f fleet.Fleet) string {
 	var said []string
 	for _, verb := range slices.Sorted(maps.Keys(f.Rest.Requests)) {
-		if each := float64(f.Rest.Requests[verb]) / float64(f.Tenants) / f.Rest.Looks; each >= 0.1 && verb != "WATCH" {
+		if each := float64(f.Rest.Requests[verb]) / float64(f.Tenants); each >= 0.1 && verb != "WATCH" {
 			said = append(said, fmt.Sprintf("%s %.1f", verb, each))
 		}
 	}

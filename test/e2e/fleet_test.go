@@ -32,8 +32,8 @@ import (
 	"github.com/plana-pulse/function-planaclient/test/fleet"
 )
 
-// TestFleet measures what TENANTS tenants cost that are applied at once, then
-// left alone for REST, then deleted. Their Jobs' programs end at once. With CACHE,
+// TestFleet measures what TENANTS tenants cost that are applied at once, then left
+// alone, unless REST is 0s, then deleted. Their Jobs' programs end at once. With CACHE,
 // Crossplane keeps the function's answers for as long as they hold. With RESTORED,
 // all but one come out of a backup of the API server, and aren't deleted.
 func TestFleet(t *testing.T) {
@@ -42,16 +42,8 @@ func TestFleet(t *testing.T) {
 		t.Skip("it takes long: make bench-fleet runs it")
 	}
 	// So long that Crossplane gets to the end of a look at everything well before the
-	// next: on two cores that takes up to 350 ms for each tenant. It looks at each kind
-	// again after nine to eleven tenths of this, so once while the tenants rest, which
-	// is from the end of the first look on. While they come and go, it is as usual.
-	interval := max(2*time.Minute, time.Duration(n)*600*time.Millisecond)
-	rest := interval
-	if asked := os.Getenv("REST"); asked != "" {
-		if rest, err = time.ParseDuration(asked); err != nil {
-			t.Fatalf("REST: %v", err)
-		}
-	}
+	// next: on two cores that takes some 350 ms for each tenant.
+	interval := max(2*time.Minute, time.Duration(n)*380*time.Millisecond)
 
 	f := &fleetRun{result: fleet.Fleet{
 		Tenants: n, Cached: os.Getenv("CACHE") != "", Restored: os.Getenv("RESTORED") != "",
@@ -81,11 +73,11 @@ func TestFleet(t *testing.T) {
 	}
 	f.result.Etcd = f.cluster.etcdBytes(t) - etcd
 	f.keep(t)
-	if rest > 0 {
+	if os.Getenv("REST") != "0s" {
 		if !f.result.Restored {
 			f.lookEvery(t, interval)
 		}
-		f.rest(t, rest, interval)
+		f.rest(t, interval)
 		f.keep(t)
 		if !f.result.Restored {
 			f.lookEvery(t, time.Hour)
@@ -105,6 +97,9 @@ type fleetRun struct {
 	cluster *cluster
 	tenants []*tenant
 	result  fleet.Fleet
+
+	// started is when Crossplane was last.
+	started time.Time
 
 	// jobs that were created of an effect.
 	jobs func(component string) int
@@ -215,6 +210,7 @@ func (f *fleetRun) restart(t *testing.T, restart func()) {
 	t.Helper()
 	before, began := f.cluster.calls(t), time.Now()
 	restart()
+	f.started = time.Now()
 	eventually(t, 2*time.Hour, "Crossplane has looked at all of them", func() error {
 		if calls := f.cluster.calls(t) - before; calls < len(f.tenants) {
 			time.Sleep(time.Second)
@@ -251,26 +247,44 @@ func (f *fleetRun) settle(t *testing.T) time.Time {
 	return since
 }
 
-// rest leaves the tenants alone.
-func (f *fleetRun) rest(t *testing.T, lasts, interval time.Duration) {
+// rest leaves the tenants alone while Crossplane looks at all of them once.
+//
+// It looks at each kind again after nine to eleven tenths of the interval, but for the
+// first time only after twice that: when a kind's watch is as old as the interval, who
+// listens to it does so for a moment less. So the second time comes between 1.8 and 2.2
+// intervals after its start, the third not before 2.7.
+func (f *fleetRun) rest(t *testing.T, interval time.Duration) {
 	t.Helper()
 	c, r := f.cluster, &f.result.Rest
+	into := func(intervals float64) time.Time {
+		return f.started.Add(time.Duration(intervals * float64(interval)))
+	}
+	begins, least, most := into(1.5), into(2.3), into(2.65)
+	if late := time.Since(begins); late > 0 {
+		t.Fatalf("Crossplane has looked at everything %s too late to tell this look from the next: give it a longer interval", late.Round(time.Second))
+	}
+	restUntil(begins)
+
 	before := c.versionsOf(t)
 	f.result.Objects = len(before) - len(f.tenants)
 	calls, requests, used := c.calls(t), c.requests(t), usages(t)
 	rested := time.Now()
-	for last := calls; time.Since(rested) < lasts; time.Sleep(5 * time.Second) {
-		if interrupted.Err() != nil {
-			t.Fatal("interrupted")
+	last, quiet := calls, rested
+	for now := rested; now.Before(most) && (now.Before(least) || now.Sub(quiet) < 30*time.Second); now = time.Now() {
+		restUntil(now.Add(5 * time.Second))
+		if called := c.calls(t); called != last {
+			t.Logf("after %s at rest: %d calls", now.Sub(rested).Round(time.Second), called-calls)
+			last, quiet = called, now
 		}
-		if now := c.calls(t); now != last {
-			t.Logf("after %s at rest: %d calls", time.Since(rested).Round(time.Second), now-calls)
-			last = now
-		}
+	}
+	if interrupted.Err() != nil {
+		t.Fatal("interrupted")
 	}
 	r.Lasted = time.Since(rested)
 	r.Calls = c.calls(t) - calls
-	r.Looks = r.Lasted.Seconds() / interval.Seconds()
+	if r.Calls < len(f.tenants) && !f.result.Cached {
+		t.Errorf("Crossplane didn't look at everything: it has called the function %d times", r.Calls)
+	}
 	r.Requests = difference(c.requests(t), requests)
 	r.Programs = since(usages(t), used)
 	after := c.versionsOf(t)
@@ -281,6 +295,14 @@ func (f *fleetRun) rest(t *testing.T, lasts, interval time.Duration) {
 		}
 	}
 	t.Logf("at rest for %s: %d calls, %d writes, requests %v", r.Lasted.Round(time.Second), r.Calls, r.Writes, r.Requests)
+}
+
+// restUntil then, or until somebody has enough.
+func restUntil(until time.Time) {
+	select {
+	case <-interrupted.Done():
+	case <-time.After(time.Until(until)):
+	}
 }
 
 // leave, all tenants at once.

@@ -60,12 +60,10 @@ type Program struct {
 	Memory    int64         `json:"memory"`
 }
 
-// Rest is what happened while the tenants were left alone.
+// Rest is what happened while the tenants were left alone, in which Crossplane looked
+// at everything once, by its --sync-interval, and at each guard, by its --poll-interval.
 type Rest struct {
 	Lasted time.Duration `json:"lasted"`
-
-	// Looks of Crossplane at everything, by its --sync-interval.
-	Looks float64 `json:"looks"`
 
 	// Calls of the function, and Writes to tenants' objects.
 	Calls  int `json:"calls"`
@@ -117,7 +115,7 @@ func (f Fleet) ObjectsEach() float64 { return float64(f.Objects) / float64(f.Ten
 
 // CallsPerLook of Crossplane at a tenant at rest.
 func (f Fleet) CallsPerLook() float64 {
-	return float64(f.Rest.Calls) / float64(f.Tenants) / f.Rest.Looks
+	return float64(f.Rest.Calls) / float64(f.Tenants)
 }
 
 // CallsPerHour of the function, for a tenant at rest that Crossplane looks at every so
@@ -129,5 +127,5 @@ func (f Fleet) CallsPerHour(interval time.Duration) float64 {
 // PerLook is the processor time that a program took for each of Crossplane's looks
 // at a tenant at rest.
 func (f Fleet) PerLook(program string) time.Duration {
-	return time.Duration(float64(f.Rest.Programs[program].Processor) / float64(f.Tenants) / f.Rest.Looks)
+	return f.Rest.Programs[program].Processor / time.Duration(f.Tenants)
 }

@@ -10,7 +10,7 @@ import (
 // outside is all that tenants have outside of the cluster.
 type outside struct {
 	databases map[string]*database
-	coming    map[string]*database // by name: those that the server is still making
+	coming    map[string]*database  // by name: those that the server is still making
 	files     map[string]*directory // by namespace/name
 	rooms     map[string]*room      // by alias
 	portal    []notice
