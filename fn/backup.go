@@ -161,9 +161,12 @@ func finalBackup(t *tenancy) jobSpec {
 const annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
 
 // needsFinalBackup tells whether there is a customer's data to back up. A clone
-// that was never prepared is a copy of the template.
+// that was never prepared is a copy of the template; one that Odoo's role owns was,
+// whatever a status remembers that came out of an older backup.
 func needsFinalBackup(t *tenancy) bool {
-	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt
+	db := t.observed.database
+	served := db != nil && ptr.Deref(db.Spec.ForProvider.Owner, "") == t.platform.Postgres.OdooRole
+	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt || served
 	return inService && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
 }
 

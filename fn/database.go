@@ -46,7 +46,7 @@ func database(t *tenancy) (composed, outcome) {
 		return composed{}, o
 	}
 	observed, policies := t.observed.database, t.databasePolicies()
-	mayBeCreated := slices.Contains(policies, xpv1.ManagementActionCreate)
+	mayBeCreated := slices.Equal(policies, mayCreate)
 
 	db := &sqlv1alpha1.Database{
 		TypeMeta:   metav1.TypeMeta{APIVersion: sqlv1alpha1.SchemeGroupVersion.String(), Kind: sqlv1alpha1.DatabaseKind},
@@ -124,9 +124,16 @@ func reads(db *sqlv1alpha1.Database) bool {
 	return slices.Equal(db.Spec.ManagementPolicies, mayRead)
 }
 
+// keeps tells whether an object has provider-sql keep a database as it should be.
+func keeps(db *sqlv1alpha1.Database) bool {
+	return slices.Equal(db.Spec.ManagementPolicies, mayKeep)
+}
+
 // creates tells whether an object lets provider-sql create a database.
 func creates(db *sqlv1alpha1.Database) bool {
-	return slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate)
+	return slices.ContainsFunc(db.Spec.ManagementPolicies, func(action xpv1.ManagementAction) bool {
+		return action == xpv1.ManagementActionCreate || action == xpv1.ManagementActionAll
+	})
 }
 
 // databasePolicies returns what provider-sql may do to the database.
@@ -138,6 +145,10 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 		return mayKeep
 	case t.unsureWhose():
 		return mayRead
+	case t.observed.database == nil && (t.done(effectTenantPrepare) || t.databaseTaken()):
+		return mayRead
+	case t.done(effectTenantPrepare) && reads(t.observed.database):
+		return mayRead // It may yet be found.
 	case t.done(effectTenantPrepare), t.leaving(), t.databaseTaken():
 		return mayOnlyLook
 	default:
@@ -173,7 +184,7 @@ func (t *tenancy) databaseOutcome() outcome {
 		return troubleDatabaseLost.outcome(at, "Database %s/%s is being deleted by somebody else, and database %s with it", db.GetNamespace(), db.GetName(), t.database)
 
 	// Somebody deleted the object under a tenant that was in service.
-	case available(db) && !t.ownsDatabase() && t.done(effectTenantPrepare):
+	case available(db) && !t.ownsDatabase() && !t.unsureWhose() && t.done(effectTenantPrepare):
 		return troubleDatabaseLost.outcome(at, "there is a database %s, and nothing proves that it is still the one that was in service: its Database object is a new one", t.database)
 
 	case cannotTellOf(db) && !t.ownsDatabase(), t.unsureWhose() && db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionFalse:

@@ -8,6 +8,7 @@ import (
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // This file has the steps that take a database out of service: it is opened for its
@@ -94,7 +95,14 @@ func (t *tenancy) drain(key string) jobSpec {
 // the database behind, and nobody would know whose it is.
 func releaseDatabase(t *tenancy) (composed, outcome) {
 	db := t.observed.database
-	if creates(db) || t.unsureWhose() || !heard(db) {
+	switch {
+	case creates(db):
+		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
+	// What never began to create won't: it would have to say so first, on an object
+	// that it doesn't know any more.
+	case t.unsureWhose() && !meta.GetExternalCreatePending(db).IsZero():
+		return composed{}, t.changing(db, reasonDropping, "looked at")
+	case !heard(db):
 		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
 	}
 	return composed{}, arrived(reasonCompleted, "database %s is left alone", t.database)

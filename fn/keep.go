@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
-	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
@@ -61,9 +60,10 @@ func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready boo
 var notOurs = []string{"suspend", "parallelism", "ttlSecondsAfterFinished"}
 
 // asKept returns what is desired of a composed resource that is to stay just as it
-// was observed. One isn't: a Database object that may create, and has met a
-// database that is somebody else's. Were that one to go, provider-sql would create
-// another in its image.
+// was observed. One isn't: a Database object that may create, and has met a database
+// of which nobody says that it created it. Were that one to go, provider-sql would
+// create another in its image. So it is read, and what it asks for is left out, or it
+// would pass for what was read.
 func asKept(key string, s *structpb.Struct) *structpb.Struct {
 	out := asObserved(s)
 	if observed := s.GetFields()[partSpec].GetStructValue(); observed != nil && stringAt(s, "kind") == "Job" {
@@ -75,17 +75,31 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 		return out
 	}
 	db, err := decoded[sqlv1alpha1.Database](s, partSpec, partStatus)
-	if err != nil || !available(db) || db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" ||
-		!slices.Contains(db.Spec.ManagementPolicies, xpv1.ManagementActionCreate) {
+	if err != nil {
+		return out
+	}
+	if !creates(db) {
+		if failed, ok := goOn(db); ok {
+			metadata := out.GetFields()["metadata"].GetStructValue()
+			annotations := ours(s.GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue())
+			annotations[meta.AnnotationKeyExternalCreateFailed] = structpb.NewStringValue(failed)
+			metadata.Fields["annotations"] = structpb.NewStructValue(&structpb.Struct{Fields: annotations})
+		}
+		return out
+	}
+	if !available(db) || db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" {
 		return out
 	}
 
 	policies := &structpb.ListValue{}
-	for _, action := range mayOnlyLook {
+	for _, action := range mayRead {
 		policies.Values = append(policies.Values, structpb.NewStringValue(string(action)))
 	}
 	spec := maps.Clone(out.GetFields()[partSpec].GetStructValue().GetFields())
 	spec["managementPolicies"] = structpb.NewListValue(policies)
+	params := maps.Clone(spec["forProvider"].GetStructValue().GetFields())
+	delete(params, "connectionLimit")
+	spec["forProvider"] = structpb.NewStructValue(&structpb.Struct{Fields: params})
 	out.Fields[partSpec] = structpb.NewStructValue(&structpb.Struct{Fields: spec})
 	return out
 }

@@ -64,9 +64,9 @@ func (t *tenancy) createdDatabase() bool {
 const leastBirthmark = 1_000_000_000
 
 // birthmark is the connection limit that the tenant's database is created with. The
-// server writes it down together with the database, or neither; no copy, rename or
-// restore brings it along; and nobody else asks for the same. So it tells whose a
-// database is even if provider-sql was cut off before it could say what it had done.
+// server writes it down together with the database, or neither; a database that is
+// cloned from it doesn't have it; and nobody else asks for the same. So it tells whose
+// a database is even if provider-sql was cut off before it could say what it had done.
 func (t *tenancy) birthmark() int {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(t.client.GetUID()))
@@ -79,36 +79,50 @@ func (t *tenancy) hasBirthmark(db *sqlv1alpha1.Database) bool {
 	return ptr.Deref(db.Spec.ForProvider.ConnectionLimit, -1) == t.birthmark()
 }
 
-// bornToTenant tells whether a database was seen to bear the tenant's birthmark. An
-// object that may create asks for it; where it may not, the limit is what was read.
+// bornToTenant tells whether a database was read to bear the tenant's birthmark. The
+// object that it is created by asks for it, which proves nothing: only one that has
+// provider-sql read leaves it out, and only one that was proven is kept.
 func (t *tenancy) bornToTenant(db *sqlv1alpha1.Database) bool {
-	return !creates(db) && t.hasBirthmark(db)
+	return (reads(db) || keeps(db)) && t.hasBirthmark(db)
 }
 
-// bornToAnother tells whether a database was made for an earlier tenant of the name
-// and nobody has done anything with it: Odoo's role, which gets it last, doesn't own it.
+// bornToAnother tells whether a database was made for another tenant of the name and
+// is none that Odoo's role, which gets it last, is known to own. As far as was read:
+// what is filled in stays, whatever becomes of the database.
 func (t *tenancy) bornToAnother(db *sqlv1alpha1.Database) bool {
-	return available(db) && !t.hasBirthmark(db) && ptr.Deref(db.Spec.ForProvider.ConnectionLimit, -1) >= leastBirthmark &&
-		ptr.Deref(db.Spec.ForProvider.Owner, "") != t.platform.Postgres.OdooRole
+	params := db.Spec.ForProvider
+	return available(db) && !t.hasBirthmark(db) && ptr.Deref(params.ConnectionLimit, -1) >= leastBirthmark &&
+		params.Owner != nil && *params.Owner != t.platform.Postgres.OdooRole
 }
 
-// unread tells whether an object doesn't show yet what limit a database has.
+// unread tells whether an object doesn't show what is on the server: it has what is
+// asked for, or what provider-sql has yet to fill in.
 func (t *tenancy) unread(db *sqlv1alpha1.Database) bool {
-	return creates(db) && t.hasBirthmark(db) || reads(db) && db.Spec.ForProvider.ConnectionLimit == nil
+	return creates(db) && t.hasBirthmark(db) || reads(db) && !filledIn(db)
+}
+
+// filledIn tells whether provider-sql has filled in an object with what it saw.
+func filledIn(db *sqlv1alpha1.Database) bool {
+	return db.Spec.ForProvider.ConnectionLimit != nil && db.Spec.ForProvider.Owner != nil
 }
 
 // unsureWhose tells whether a database has to be read to know whose it is: one that
-// is there, though provider-sql doesn't say that it has created it; or one that may
-// be there, because provider-sql was cut off while it did, or may be about to.
+// is there, though provider-sql doesn't say that it has created it; one that may be
+// there, because provider-sql was cut off while it did, or may be about to; and one
+// whose object another tenant, or somebody's hand, has left as it is.
 func (t *tenancy) unsureWhose() bool {
 	db := t.observed.database
 	switch {
-	case db == nil, t.ownsDatabase(), t.inherited(db), t.done(effectTenantPrepare):
+	case db == nil, t.ownsDatabase():
 		return false
-	case creates(db):
-		return t.unread(db) && available(db) || cutOff(db) || t.leaving()
-	default:
+	case reads(db):
 		return t.unread(db) && !sawNothing(db)
+	case onlyLooks(db):
+		return !filledIn(db)
+	case creates(db):
+		return t.unread(db) && available(db) || cutOff(db) || t.leaving() || t.inherited(db)
+	default:
+		return true
 	}
 }
 
@@ -180,7 +194,7 @@ func (t *tenancy) nothingToLookAt() bool {
 // content, and has filled in nothing.
 func sawNothing(db *sqlv1alpha1.Database) bool {
 	c := db.Status.GetCondition(xpv1.TypeSynced)
-	return db.Spec.ForProvider.ConnectionLimit == nil && c.Status == corev1.ConditionTrue && c.ObservedGeneration == db.GetGeneration()
+	return !filledIn(db) && c.Status == corev1.ConditionTrue && c.ObservedGeneration == db.GetGeneration()
 }
 
 // notThere is what the library that providers are made with says of something

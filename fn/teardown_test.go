@@ -180,9 +180,10 @@ func TestForeignDatabaseIsNeverDropped(t *testing.T) {
 	}
 }
 
-// TestKeptDatabaseOnlyLooks keeps an object that has met a stranger's database,
-// filled in from it, from ever creating one, whyever the rest is left as it is.
-func TestKeptDatabaseOnlyLooks(t *testing.T) {
+// TestKeptDatabaseIsRead keeps an object that has met a stranger's database, filled in
+// from it, from ever creating one, whyever the rest is left as it is. What it asked for
+// doesn't stay: it would pass for what was read.
+func TestKeptDatabaseIsRead(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		change func(w *world)
@@ -220,11 +221,14 @@ func TestKeptDatabaseOnlyLooks(t *testing.T) {
 			w.composed["database"].in("spec", "forProvider")["owner"] = "odoo"
 			tc.change(w)
 			w.reconcile()
-			if diff := cmp.Diff([]any{"Observe"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
+			if diff := cmp.Diff([]any{"Observe", "LateInitialize"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
 				t.Errorf("%s\nPolicies of an object that has met a stranger's database: -want, +got:\n%s", tc.reason, diff)
 			}
 			if got := w.composed["database"].at("spec", "forProvider", "owner"); got != "odoo" {
 				t.Errorf("%s\nThe rest of it doesn't stay as it was: owner %v", tc.reason, got)
+			}
+			if got := w.composed["database"].at("spec", "forProvider", "connectionLimit"); got != nil {
+				t.Errorf("%s\nIt asks for what is to be read: a limit of %v", tc.reason, got)
 			}
 		})
 	}
@@ -429,4 +433,38 @@ func TestTeardownWaitsForProvider(t *testing.T) {
 	w.refuse(object)
 	w.others = append(w.others, object)
 	told(t, w.reconcile(), "database acme.planapulse.app is being dropped")
+}
+
+// TestReleaseSaysWhyItWaits looks at a tenant that goes while nobody knows whether a
+// database was made for it, and provider-sql can't look.
+func TestReleaseSaysWhyItWaits(t *testing.T) {
+	w := newWorld(t, acme())
+	w.others = []object{template("pro-template-18")}
+	w.reconcile()
+	w.settle("guard")
+	w.reconcile()
+	w.composed["database"].in("metadata", "annotations")["crossplane.io/external-create-pending"] = "2026-11-02T08:00:20Z"
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	var rsp *fnv1.RunFunctionResponse
+	for range 5 {
+		w.refuse(w.composed["database"])
+		rsp = w.reconcile()
+		w.clock.SetTime(w.clock.Now().Add(10 * time.Minute))
+	}
+	said := isFalse("Deprovisioned", "ProviderFails", "is being looked at", "cannot log in", "describe databases.postgresql.sql.m.crossplane.io acme")
+	if diff := said.diff(rsp); diff != "" {
+		t.Errorf("A tenant that doesn't go has to say why.\nRunFunction(...): -want, +got:\n%s", diff)
+	}
+
+	// Once it can, there is nothing.
+	w.composed["database"]["status"] = map[string]any{"conditions": []any{map[string]any{
+		"type": "Synced", "status": "True", "observedGeneration": w.composed["database"].at("metadata", "generation"),
+	}}}
+	for range 5 {
+		w.reconcile()
+		w.clock.SetTime(w.clock.Now().Add(10 * time.Minute))
+	}
+	if len(w.composed) > 0 {
+		t.Errorf("the tenant isn't gone: %v", w.conditions()["Deprovisioned"])
+	}
 }

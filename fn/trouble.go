@@ -58,10 +58,11 @@ var (
 	}
 	troubleBareDatabase = Trouble{
 		Reason: "BareDatabase",
-		Means:  "A database of the tenant's name is there that was made for an earlier tenant, and that nobody has done anything with. It has its template's rows and secrets, so it isn't adopted.",
+		Means:  "A database of the tenant's name is there that was made for another tenant of the name, and when it was read it wasn't Odoo's role's, which gets it last. So it most likely has its template's rows and secrets, and nobody's data. It isn't adopted.",
 		Remedies: []Remedy{
-			{"Drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
-			{"Then the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", askToLook},
+			{"See whose it is now", `psql -c "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{database}'"`},
+			{"Unless Odoo's role or somebody else has it, it is bare, so drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
+			{"Then, or to have it read anew, delete its object, which drops nothing", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}
 	troubleDatabaseLost = Trouble{

@@ -48,6 +48,10 @@ type world struct {
 	// databaseExisted on the server before anybody asked for it.
 	databaseExisted bool
 
+	// filledIn are parameters of the Database that provider-sql has: they are its own,
+	// and stay where they aren't asked for.
+	filledIn map[string]bool
+
 	// created counts objects, for their UIDs.
 	created int
 }
@@ -64,6 +68,7 @@ func newWorld(tb testing.TB, client object) *world {
 		client:   client,
 		platform: object{"apiVersion": "planaclient.fn.planapulse.com/v1beta1", "kind": "Platform"},
 		composed: map[string]object{},
+		filledIn: map[string]bool{},
 	}
 }
 
@@ -227,6 +232,9 @@ func (w *world) apply(key string, desired object) {
 		meta["generation"] = int64(1)
 		meta["creationTimestamp"] = "2026-11-02T08:00:10Z"
 		meta["annotations"] = merged(meta["annotations"], map[string]any{"crossplane.io/composition-resource-name": key})
+		if o["kind"] == "Database" {
+			clear(w.filledIn)
+		}
 		if o["kind"] == "Job" {
 			// What the API server adds to a Job, and never lets anybody change.
 			id := fmt.Sprint(meta["uid"])
@@ -255,6 +263,16 @@ func (w *world) apply(key string, desired object) {
 		}
 		frozen = [][]string{{"spec"}}
 	case "Database":
+		if _, whole := desired["spec"].(map[string]any); !whole {
+			break
+		}
+		desired = clone(desired)
+		params := desired.in("spec", "forProvider")
+		for field := range w.filledIn {
+			if value := before.at("spec", "forProvider", field); value != nil && params[field] == nil {
+				params[field] = value
+			}
+		}
 		frozen = [][]string{{"spec", "forProvider", "template"}, {"spec", "forProvider", "strategy"}}
 	}
 	for _, path := range frozen {
@@ -306,8 +324,12 @@ func (w *world) settle(key string) {
 			c.(map[string]any)["observedGeneration"] = generation
 		}
 		o["status"] = map[string]any{"conditions": cs}
-		if params := o.in("spec", "forProvider"); params["connectionLimit"] == nil {
-			params["connectionLimit"] = int64(-1)
+		params := o.in("spec", "forProvider")
+		for field, value := range map[string]any{"connectionLimit": int64(-1), "owner": "plana"} {
+			if params[field] == nil {
+				params[field] = value
+				w.filledIn[field] = true
+			}
 		}
 		if !w.databaseExisted {
 			o.in("metadata", "annotations")["crossplane.io/external-create-succeeded"] = "2026-11-02T08:00:20Z"

@@ -41,9 +41,13 @@ func testTrouble(t *testing.T, c *cluster) {
 			fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q CONNECTION LIMIT 1234567890", x.database(), "basic-template-18."+domain))
 		x.apply(t)
 		x.condition(t, patience, "DatabaseReady", "False", "BareDatabase")
+		if owner := x.follow(t, "DatabaseReady", "See whose it is now"); !strings.Contains(owner, servers.PostgresAdmin) {
+			t.Errorf("it is said to be %s", owner)
+		}
 		// Both are read before the first is done, after which there may be nothing to
 		// advise.
-		drop, look := x.advice(t, "DatabaseReady", "Drop it"), x.advice(t, "DatabaseReady", "Then the tenant goes on by itself")
+		drop := x.advice(t, "DatabaseReady", "Unless Odoo's role or somebody else has it, it is bare, so drop it")
+		look := x.advice(t, "DatabaseReady", "Then, or to have it read anew, delete its object")
 		for _, command := range []string{drop, look} {
 			if out, err := c.shell(command); err != nil && !strings.Contains(out, "NotFound") {
 				t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)

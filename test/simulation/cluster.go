@@ -170,7 +170,7 @@ func (w *World) create(o *object) {
 func (w *World) update(o *object, edit func(body map[string]any)) {
 	before, spec := managed(o.body), clone(o.body["spec"])
 	edit(o.body)
-	disown(o.applied, before, managed(o.body))
+	o.disown(before, managed(o.body))
 	w.saved(o, spec)
 }
 

@@ -394,7 +394,7 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 			"ownerReferences": []any{ownerReference(xr)},
 		}}
 		o = &object{ref: desired.ref, body: body}
-		o.applied = merge(o.body, nil, desired.body)
+		o.applied, o.others = merge(o.body, nil, nil, desired.body)
 		w.trace("  Crossplane creates %s", o.ref)
 		w.create(o)
 		o.settled = desired.settled
@@ -415,7 +415,7 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 	}
 
 	body := clone(o.body)
-	applied := merge(body, o.applied, desired.body)
+	applied, others := merge(body, o.applied, o.others, desired.body)
 	next := &object{ref: o.ref, body: body}
 	defaults(next)
 	if field := immutable(o.kind, o.body, body); field != "" {
@@ -423,11 +423,11 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 		return false
 	}
 	if same(body, o.body) {
-		o.applied, o.settled = applied, desired.settled
+		o.applied, o.others, o.settled = applied, others, desired.settled
 		return true
 	}
 	spec := o.body["spec"]
-	o.body, o.applied = body, applied
+	o.body, o.applied, o.others = body, applied, others
 	w.saved(o, spec)
 	o.settled = desired.settled
 	w.checkObject(xr, o)

@@ -168,6 +168,7 @@ func (w *World) effect(o *object) error {
 			return fmt.Errorf("%s isn't an Odoo database", name)
 		case db.preparedFor == "":
 			db.preparedFor = uid
+			db.shares = db.shares && env["TENANT_ADOPTED"] == "true"
 		case db.preparedFor != uid:
 			return fmt.Errorf("%s is marked as another tenant's", name)
 		}

@@ -81,9 +81,17 @@ func (w *World) help() bool {
 		case o.kind == kindDatabase && l != nil && !l.adopted && w.ofStranger(l) && w.foreignGoes(l.name):
 			w.trace("        somebody renames the database that is in the way of %s", l.name)
 			helped = true
-		case o.kind == kindDatabase && l != nil && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "BareDatabase" && w.databases[databaseOf(l.name)] != nil:
-			w.trace("        somebody drops the bare %s", databaseOf(l.name))
-			delete(w.databases, databaseOf(l.name))
+		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "BareDatabase":
+			if db := w.databases[databaseOf(l.name)]; db != nil && db.owner == providerRole {
+				w.trace("        somebody drops the bare %s", db.name)
+				w.checkLoss(o, db)
+				if !db.shares {
+					w.violate(invariantForeign, "%s, which is somebody's, is dropped as is advised", db.name)
+				}
+				delete(w.databases, db.name)
+			}
+			w.trace("        somebody has %s read anew", r)
+			w.destroy(o, policyBackground)
 			helped = true
 		}
 	}

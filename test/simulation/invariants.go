@@ -553,8 +553,15 @@ func (w *World) checkObject(xr, o *object) {
 // checkPublished is called when a database is created or altered: until it is
 // prepared, it shares its template's secrets, and Odoo must not serve it.
 func (w *World) checkPublished(o *object, db *database) {
-	if l := w.lives[o.controller()]; l != nil && !db.foreign && !l.adopted && w.served(db.name) && db.preparedFor != l.uid {
+	l := w.lives[o.controller()]
+	if l == nil || !w.served(db.name) {
+		return
+	}
+	if !db.foreign && !l.adopted && db.preparedFor != l.uid {
 		w.violate(invariantPublished, "database %s is Odoo's before it is %s's own", db.name, l.name)
+	}
+	if db.shares {
+		w.violate(invariantPublished, "database %s is Odoo's and has its template's secrets", db.name)
 	}
 }
 

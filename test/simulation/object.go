@@ -26,6 +26,10 @@ type object struct {
 	// from it since: those that disappear once they are left out.
 	applied map[string]bool
 
+	// others holds the fields that somebody else has set. Crossplane may have them as
+	// well, at the value that they have.
+	others map[string]bool
+
 	// pod tells whether a pod of this Job is running.
 	pod bool
 
@@ -154,27 +158,43 @@ func managed(body map[string]any) map[string]any {
 
 // merge the fields that Crossplane applies into a body, by the rules of a forced
 // server-side apply: they are set, and fields that it had applied before and now
-// leaves out are removed.
-func merge(body map[string]any, applied map[string]bool, desired map[string]any) map[string]bool {
+// leaves out are removed, unless others have them too. It returns what Crossplane and
+// what others have then.
+func merge(body map[string]any, applied, others map[string]bool, desired map[string]any) (map[string]bool, map[string]bool) {
 	fields := managed(desired)
 	for path := range applied {
-		if _, still := fields[path]; !still {
+		if _, still := fields[path]; !still && !others[path] {
 			drop(body, strings.Split(path, separator)...)
 		}
 	}
-	now := make(map[string]bool, len(fields))
+	now, rest := make(map[string]bool, len(fields)), maps.Clone(others)
 	for path, v := range fields {
-		put(body, cloneAny(v), strings.Split(path, separator)...)
+		at := strings.Split(path, separator)
+		if !same(dig(body, at...), v) {
+			delete(rest, path)
+		}
+		put(body, cloneAny(v), at...)
 		now[path] = true
 	}
-	return now
+	return now, rest
 }
 
-// disown the fields that somebody else has just changed.
-func disown(applied map[string]bool, before, after map[string]any) {
-	for path := range applied {
-		if !same(before[path], after[path]) {
-			delete(applied, path)
+// disown the fields that somebody else has just changed: they are theirs alone.
+func (o *object) disown(before, after map[string]any) {
+	for path, v := range after {
+		if was, there := before[path]; there && same(was, v) {
+			continue
+		}
+		delete(o.applied, path)
+		if o.others == nil {
+			o.others = map[string]bool{}
+		}
+		o.others[path] = true
+	}
+	for path := range before {
+		if _, still := after[path]; !still {
+			delete(o.applied, path)
+			delete(o.others, path)
 		}
 	}
 }

@@ -50,6 +50,9 @@ type database struct {
 	// own of. Until then it shares its template's secrets.
 	preparedFor string
 
+	// shares tells that it has its template's secrets, or none.
+	shares bool
+
 	// initialised databases hold Odoo's tables.
 	initialised bool
 
@@ -144,6 +147,7 @@ func (w *World) provide(o *object, how provision) bool {
 	name := o.annotation(annotationExternal)
 	before := clone(o.body)
 	unchanged := func() bool { return same(before, o.body) }
+	defer func() { o.disown(managed(before), managed(o.body)) }()
 
 	if o.deleting() && !may("Delete") {
 		w.unfinalize(o, finalizerManaged)
@@ -314,7 +318,7 @@ func (w *World) createDatabase(o *object, name string, how provision) (*database
 	if w.databases[name] != nil {
 		return nil, fmt.Sprintf("cannot create database: database %q already exists (42P04)", name)
 	}
-	db := &database{name: name, madeFor: o.controller(), owner: providerRole, tablespace: defaultTablespace, limit: -1, allowConnections: true}
+	db := &database{name: name, madeFor: o.controller(), owner: providerRole, tablespace: defaultTablespace, limit: -1, allowConnections: true, shares: true}
 	params, _ := dig(o.body, "spec", "forProvider").(map[string]any)
 	if owner := text(params, "owner"); owner != "" {
 		if owner != providerRole && owner != odooRole && !w.superuser {

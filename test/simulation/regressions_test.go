@@ -513,6 +513,13 @@ var toldHistories = map[string]told{
 			Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
 		),
 	},
+	"SomebodyWasFasterAndItIsDeleted": {
+		reason: "Nor is it in the grace period of a delete, in which everything stays as it is: what it asks for would pass for what was read.",
+		actions: creating(
+			Action{Do: "foreign-database", Tenant: "acme"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+		),
+	},
 	"ProviderDown": {
 		reason: "A provider that is down delays, and nothing else.",
 		actions: []Action{
