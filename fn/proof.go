@@ -26,11 +26,15 @@ func (t *tenancy) ownsDatabase() bool {
 	switch {
 	case db == nil:
 		return false
-	case t.createdDatabase(), t.bornToTenant(db):
-		return true
 	// Proven before. An annotation that somebody takes off doesn't turn a
 	// customer's database into a stranger's.
 	case db.GetUID() != "" && string(db.GetUID()) == t.client.Status.DatabaseUID:
+		return true
+	// What an object proves it proves of the database that it stands for. Until one
+	// is on record, a Platform with another domain gives the tenant's another name.
+	case meta.GetExternalName(db) != t.database:
+		return false
+	case t.createdDatabase(), t.bornToTenant(db):
 		return true
 	default:
 		// What isn't synced may have gone: nobody tells Ready of that. What was made
