@@ -131,8 +131,16 @@ func testHostile(t *testing.T, c *cluster) {
 		})
 		x.condition(t, patience, "DatabaseReady", "True", "")
 
-		// One that a person has made, of a dump for one, has no birthmark.
-		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q CONNECTION LIMIT -1", x.database()))
+		// One that a person has made, of a dump for one, has no birthmark. Whenever
+		// provider-sql looks at one that is proven, it gives it one.
+		eventually(t, patience, "the database has no birthmark", func() error {
+			c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q CONNECTION LIMIT -1", x.database()))
+			time.Sleep(2 * time.Second)
+			if limit := query[int32](t, c, "postgres", "SELECT datconnlimit FROM pg_database WHERE datname = $1", x.database()); limit != -1 {
+				return fmt.Errorf("its limit is %d", limit)
+			}
+			return nil
+		})
 		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
 		x.condition(t, patience, "DatabaseReady", "False", "DatabaseLost", "its Database object is a new one")
 		if got := c.owner(t, x.database()); got != "odoo" {
