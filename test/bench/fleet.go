@@ -87,6 +87,20 @@ func cores(f fleet.Fleet, program string, interval time.Duration, tenants int) f
 	return f.PerLook(program).Seconds() * float64(tenants) / interval.Seconds()
 }
 
+// gibibytes that a program takes with so many tenants at rest, by a line through the
+// smallest and the largest fleet that was measured.
+func gibibytes(all []fleet.Fleet, program string, tenants int) string {
+	rested := atRest(all)
+	if len(rested) < 2 {
+		return "not measured"
+	}
+	slices.SortFunc(rested, func(a, b fleet.Fleet) int { return cmp.Compare(a.Tenants, b.Tenants) })
+	small, large := rested[0], rested[len(rested)-1]
+	base := float64(small.Rest.Programs[program].Memory)
+	each := (float64(large.Rest.Programs[program].Memory) - base) / float64(large.Tenants-small.Tenants)
+	return fmt.Sprintf("%.1f GiB", (base+each*float64(tenants-small.Tenants))/(1<<30))
+}
+
 // programsAtRest are those whose use of a fleet at rest is drawn.
 var programsAtRest = []string{"function", "crossplane", "kube-apiserver"}
 
@@ -104,7 +118,7 @@ func plotRest(dir string, fleets []fleet.Fleet, interval time.Duration) error {
 		{"rest-processors.svg", "Tenants at rest, looked at every " + every(interval), "cores", func(f fleet.Fleet, program string) float64 {
 			return cores(f, program, interval, f.Tenants)
 		}},
-		{"rest-memory.svg", "Tenants at rest: the most memory that a program had", "MiB", func(f fleet.Fleet, program string) float64 {
+		{"rest-memory.svg", "Most memory of each program, tenants at rest", "MiB", func(f fleet.Fleet, program string) float64 {
 			return float64(f.Rest.Programs[program].Memory) / (1 << 20)
 		}},
 	} {
