@@ -28,6 +28,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/plana-pulse/function-planaclient/test/fleet"
 )
@@ -191,17 +192,21 @@ func (f *fleetRun) lookEvery(t *testing.T, interval time.Duration) {
 func (c *cluster) tellCore(t *testing.T, interval time.Duration) {
 	t.Helper()
 	deployments := c.client.AppsV1().Deployments(namespaceCrossplane)
-	core, err := deployments.Get(t.Context(), "crossplane", metav1.GetOptions{})
-	if err != nil {
-		t.Fatalf("cannot read what Crossplane is told: %v", err)
-	}
-	container := &core.Spec.Template.Spec.Containers[0]
-	container.Args = slices.DeleteFunc(container.Args, func(arg string) bool {
-		return strings.HasPrefix(arg, "--sync-interval=") || strings.HasPrefix(arg, "--poll-interval=")
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		core, err := deployments.Get(t.Context(), "crossplane", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		container := &core.Spec.Template.Spec.Containers[0]
+		container.Args = slices.DeleteFunc(container.Args, func(arg string) bool {
+			return strings.HasPrefix(arg, "--sync-interval=") || strings.HasPrefix(arg, "--poll-interval=")
+		})
+		container.Args = append(container.Args, "--sync-interval="+interval.String(), "--poll-interval="+interval.String())
+		_, err = deployments.Update(t.Context(), core, metav1.UpdateOptions{})
+		return err
 	})
-	container.Args = append(container.Args, "--sync-interval="+interval.String(), "--poll-interval="+interval.String())
-	if _, err := deployments.Update(t.Context(), core, metav1.UpdateOptions{}); err != nil {
-		t.Fatalf("cannot tell Crossplane: %v", err)
+	if err != nil {
+		t.Fatalf("cannot tell Crossplane how often to look: %v", err)
 	}
 }
 
