@@ -124,11 +124,6 @@ func reads(db *sqlv1alpha1.Database) bool {
 	return slices.Equal(db.Spec.ManagementPolicies, mayRead)
 }
 
-// keeps tells whether an object has provider-sql keep a database as it should be.
-func keeps(db *sqlv1alpha1.Database) bool {
-	return slices.Equal(db.Spec.ManagementPolicies, mayKeep)
-}
-
 // creates tells whether an object lets provider-sql create a database.
 func creates(db *sqlv1alpha1.Database) bool {
 	return slices.ContainsFunc(db.Spec.ManagementPolicies, func(action xpv1.ManagementAction) bool {

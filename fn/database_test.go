@@ -316,6 +316,20 @@ func TestDatabase(t *testing.T) {
 			},
 			alone: true,
 		},
+		"MadeAnewUnread": {
+			reason: "Crossplane makes an object anew that somebody deletes just as it is applied, with all that is asked for. That proves nothing.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				w := found(t)
+				w.composed["database"].in("spec")["managementPolicies"] = []any{"Observe", "Update", "LateInitialize"}
+				return w
+			},
+			want: want{
+				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
+				condition: looking,
+			},
+			alone: true,
+		},
 		"FoundUnreadable": {
 			reason: "A provider that can't look is what there is to look after.",
 			world: func(t *testing.T) *world {

@@ -52,7 +52,7 @@ func hadDatabase(t *tenancy) bool {
 // adopted tells whether the database was there before the tenant, with whatever
 // it holds: a customer's modules and files, not a template's.
 func (t *tenancy) adopted() bool {
-	return t.client.Spec.Database.Adopt && t.ownsDatabase() && !t.createdDatabase() && !t.bornToTenant(t.observed.database)
+	return t.client.Spec.Database.Adopt && t.ownsDatabase() && !t.createdDatabase() && !t.hasBirthmark(t.observed.database)
 }
 
 // createdDatabase tells whether provider-sql created the database for this
@@ -83,11 +83,12 @@ func (t *tenancy) hasBirthmark(db *sqlv1alpha1.Database) bool {
 	return ptr.Deref(db.Spec.ForProvider.ConnectionLimit, -1) == t.birthmark()
 }
 
-// bornToTenant tells whether a database was read to bear the tenant's birthmark. The
-// object that it is created by asks for it, which proves nothing: only one that has
-// provider-sql read leaves it out, and only one that was proven is kept.
+// bornToTenant tells whether a database was read to bear the tenant's birthmark. An
+// object that it may be created by asks for it, and so does one by which it is kept,
+// which Crossplane makes anew if somebody deletes it in the moment in which it is
+// applied. Only one that has provider-sql read leaves it out.
 func (t *tenancy) bornToTenant(db *sqlv1alpha1.Database) bool {
-	return (reads(db) || keeps(db)) && t.hasBirthmark(db)
+	return reads(db) && t.hasBirthmark(db)
 }
 
 // bornToAnother tells whether a database was made for another tenant of the name and
