@@ -1,6 +1,7 @@
 package fn_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +101,16 @@ func TestDatabase(t *testing.T) {
 		w.reconcile()
 		w.composed["database"].in("spec", "forProvider")["connectionLimit"] = limit
 		return w
+	}
+	// foundBy is one whose database was found by an object that then had other policies,
+	// and still asked for what it had asked for.
+	foundBy := func(policies ...any) func(*testing.T) *world {
+		return func(t *testing.T) *world {
+			t.Helper()
+			w := found(t)
+			w.composed["database"].in("spec")["managementPolicies"] = slices.Clone(policies)
+			return w
+		}
 	}
 	// wasCutOff is a tenant whose provider was, while it created the database.
 	wasCutOff := func(t *testing.T) *world {
@@ -290,12 +301,7 @@ func TestDatabase(t *testing.T) {
 		},
 		"FoundByAnObjectThatSomebodyEdited": {
 			reason: "What an object asks for doesn't become what was read because somebody gives it other policies.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := found(t)
-				w.composed["database"].in("spec")["managementPolicies"] = []any{"*"}
-				return w
-			},
+			world:  foundBy("*"),
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
 				condition: looking,
@@ -304,12 +310,7 @@ func TestDatabase(t *testing.T) {
 		},
 		"FoundByAnObjectThatSomebodyPaused": {
 			reason: "Whichever.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := found(t)
-				w.composed["database"].in("spec")["managementPolicies"] = []any{}
-				return w
-			},
+			world:  foundBy(),
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
 				condition: looking,
@@ -318,12 +319,7 @@ func TestDatabase(t *testing.T) {
 		},
 		"MadeAnewUnread": {
 			reason: "Crossplane makes an object anew that somebody deletes just as it is applied, with all that is asked for. That proves nothing.",
-			world: func(t *testing.T) *world {
-				t.Helper()
-				w := found(t)
-				w.composed["database"].in("spec")["managementPolicies"] = []any{"Observe", "Update", "LateInitialize"}
-				return w
-			},
+			world:  foundBy("Observe", "Update", "LateInitialize"),
 			want: want{
 				resource:  aDatabase(t, fnv1.Ready_READY_FALSE, mayRead, fromTemplate),
 				condition: looking,

@@ -285,6 +285,9 @@ func (f *fleetRun) rest(t *testing.T, interval time.Duration) {
 	if interrupted.Err() != nil {
 		t.Fatal("interrupted")
 	}
+	if time.Since(quiet) < 30*time.Second {
+		t.Fatal("Crossplane was still looking when the next look was due: give it a longer interval")
+	}
 	r.Lasted = time.Since(rested)
 	r.Calls = c.calls(t) - calls
 	if r.Calls < len(f.tenants) && !f.result.Cached {
