@@ -39,7 +39,7 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 
 	// Not while Crossplane looks: what isn't whole yet is not to be made whole.
 	c.scaleCore(t, 0)
-	c.tellCore(t, interval)
+	f.tellCore(t, interval)
 	began := time.Now()
 	todo := make(chan *tenant)
 	var workers sync.WaitGroup

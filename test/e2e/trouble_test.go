@@ -33,6 +33,14 @@ func testTrouble(t *testing.T, c *cluster) {
 	c.kubectl(t, "-n", umbrella.namespace(), "delete", "secret", "provider-sql-postgres-creds")
 	umbrella.apply(t)
 
+	// A room is tried for a few minutes, so this one is looked at late as well.
+	// What else comes meanwhile gets no room either, and is Ready without.
+	cyberdyne := &tenant{cluster: c, name: "cyberdyne", project: 46, tier: "starter", version: "18"}
+	rightToken := func() { c.secret(t, "matrix-support-bot", "access-token", c.bot.AccessToken) }
+	defer rightToken()
+	c.secret(t, "matrix-support-bot", "access-token", "wrong")
+	cyberdyne.apply(t)
+
 	t.Run("name collision", func(t *testing.T) { testCollision(t, c) })
 
 	t.Run("a bare database left behind", func(t *testing.T) {
@@ -70,14 +78,6 @@ func testTrouble(t *testing.T, c *cluster) {
 		x := &tenant{cluster: c, name: "dharma", project: 39, tier: "starter", version: "18"}
 		x.cutOff(t, c.lines.postgres.cut)
 	})
-
-	// A room is tried for a few minutes, so this one is looked at late as well.
-	// What else comes meanwhile gets no room either, and is Ready without.
-	cyberdyne := &tenant{cluster: c, name: "cyberdyne", project: 46, tier: "starter", version: "18"}
-	rightToken := func() { c.secret(t, "matrix-support-bot", "access-token", c.bot.AccessToken) }
-	defer rightToken()
-	c.secret(t, "matrix-support-bot", "access-token", "wrong")
-	cyberdyne.apply(t)
 
 	t.Run("quota", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "wonka", project: 43, tier: "starter", version: "17"}
