@@ -62,7 +62,7 @@ func testTrouble(t *testing.T, c *cluster) {
 			}
 		}
 		x.ready(t, patience)
-		x.inService(t)
+		x.works(t)
 		x.ownSecret(t)
 	})
 
@@ -224,7 +224,7 @@ func testCollision(t *testing.T, c *cluster) {
 		t.Fatalf("this is advised, but: %v\n%s\n%s", err, advice, out)
 	}
 	x.ready(t, patience)
-	x.inService(t)
+	x.works(t)
 	if after := c.dump(t, "hooli_of_before"); after != before {
 		t.Error("the foreign database has changed")
 	}
@@ -277,7 +277,7 @@ func (x *tenant) cutOff(t *testing.T, cut func()) {
 	const made = "SELECT oid::bigint FROM pg_database WHERE datname = $1"
 	oid := query[int64](t, c, "postgres", made, x.database())
 	x.ready(t, patience)
-	x.inService(t)
+	x.works(t)
 	x.ownSecret(t)
 	if got := query[int64](t, c, "postgres", made, x.database()); got != oid {
 		t.Error("the database that the server made has gone")
