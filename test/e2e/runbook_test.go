@@ -91,17 +91,6 @@ func testRunbook(t *testing.T, c *cluster, r *report) {
 // inService checks what the runbook says to check.
 func (x *tenant) inService(t testing.TB) {
 	t.Helper()
-	// Ready doesn't wait for the room.
-	x.condition(t, patience, "MatrixRoomReady", "True", "")
-	if x.room(t) == "" {
-		t.Errorf("%s has no support room", x.name)
-	}
-	x.works(t)
-}
-
-// works checks of that what a tenant has that is Ready, which needn't be a room.
-func (x *tenant) works(t testing.TB) {
-	t.Helper()
 	c := x.cluster
 	if got := c.owner(t, x.database()); got != "odoo" {
 		t.Errorf("database %s: want odoo to own it, got %q", x.database(), got)
@@ -110,6 +99,11 @@ func (x *tenant) works(t testing.TB) {
 	c.kubectl(t, "-n", namespaceBackup, "get", "cronjob", "backup-"+x.name)
 	if !exists(x.files()) {
 		t.Errorf("there is no folder %s", x.files())
+	}
+	// Ready doesn't wait for the room.
+	x.condition(t, patience, "MatrixRoomReady", "True", "")
+	if x.room(t) == "" {
+		t.Errorf("%s has no support room", x.name)
 	}
 	if diff := cmp.Diff([]string{"client.provisioned"}, x.events(t)); diff != "" {
 		t.Errorf("events of %s: -want, +got:\n%s", x.name, diff)
