@@ -87,18 +87,22 @@ func cores(f fleet.Fleet, program string, interval time.Duration, tenants int) f
 	return f.PerLook(program).Seconds() * float64(tenants) / interval.Seconds()
 }
 
-// gibibytes that a program takes with so many tenants at rest, by a line through the
-// smallest and the largest fleet that was measured.
+// gibibytes that a program took with so many tenants at rest, or would take, by a line
+// through the smallest and the largest fleet that was measured.
 func gibibytes(all []fleet.Fleet, program string, tenants int) string {
 	rested := atRest(all)
 	if len(rested) < 2 {
 		return "not measured"
 	}
-	slices.SortFunc(rested, func(a, b fleet.Fleet) int { return cmp.Compare(a.Tenants, b.Tenants) })
-	small, large := rested[0], rested[len(rested)-1]
-	base := float64(small.Rest.Programs[program].Memory)
-	each := (float64(large.Rest.Programs[program].Memory) - base) / float64(large.Tenants-small.Tenants)
-	return fmt.Sprintf("%.1f GiB", (base+each*float64(tenants-small.Tenants))/(1<<30))
+	memory := func(f fleet.Fleet) float64 { return float64(f.Rest.Programs[program].Memory) }
+	bySize := func(a, b fleet.Fleet) int { return cmp.Compare(a.Tenants, b.Tenants) }
+	small, large := slices.MinFunc(rested, bySize), slices.MaxFunc(rested, bySize)
+	each := (memory(large) - memory(small)) / float64(large.Tenants-small.Tenants)
+	took := memory(small) + each*float64(tenants-small.Tenants)
+	if i := slices.IndexFunc(rested, func(f fleet.Fleet) bool { return f.Tenants == tenants }); i >= 0 {
+		took = memory(rested[i])
+	}
+	return fmt.Sprintf("%.1f GiB", took/(1<<30))
 }
 
 // programsAtRest are those whose use of a fleet at rest is drawn.

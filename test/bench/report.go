@@ -264,9 +264,9 @@ and a fleet that is looked at every {{every $.Advised}} costs all replicas toget
 | {{.}} | {{calls $.Fleets $.Advised .}} | {{cores $.Fleets $.Advised "function" .}} | {{cores $.Fleets $.Advised "crossplane" .}} | {{cores $.Fleets $.Advised "kube-apiserver" .}} | {{gib $.Fleets "crossplane" .}} | {{gib $.Fleets "kube-apiserver" .}} |
 {{- end}}
 
-if each tenant costs what those did, and memory grows as it did from the smallest to the largest fleet. A
-look at a large fleet takes fewer calls: a tenant that still waits to be looked at for one kind isn't looked
-at again for the next.
+if each tenant costs what those did. Memory is what was measured, or else grows as it did from the smallest
+to the largest fleet. A look at a large fleet takes fewer calls: a tenant that still waits to be looked at
+for one kind isn't looked at again for the next.
 
 So the function isn't what limits a fleet. Two replicas with a limit of one core and 128 MiB each
 do for any of these; they are two for the sake of rollouts. What limits it is the memory of Crossplane, which

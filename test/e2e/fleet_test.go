@@ -44,9 +44,9 @@ func TestFleet(t *testing.T) {
 	if err != nil {
 		t.Skip("it takes long: make bench-fleet runs it")
 	}
-	// So long that Crossplane gets to the end of a look at everything well before the
-	// next: on two cores that takes up to 400 ms for each tenant after a start, which may
-	// last for one and a half, and some 200 ms later, which is to end within eight tenths.
+	// Long enough to tell one look at everything from the next. On two cores the first
+	// takes up to 400 ms for each tenant and may last for one and a half intervals; a
+	// later one takes some 200 ms and has eight tenths of an interval.
 	interval := max(2*time.Minute, time.Duration(n)*300*time.Millisecond)
 
 	f := &fleetRun{result: fleet.Fleet{
