@@ -100,7 +100,9 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 		}
 	})
 
+	// From here on each has tenants of its own.
 	t.Run("again", func(t *testing.T) {
+		t.Parallel()
 		acme.apply(t)
 		acme.ready(t, patience)
 		after, err := acme.get()
@@ -117,6 +119,7 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 	})
 
 	t.Run("foreground", func(t *testing.T) {
+		t.Parallel()
 		x := &tenant{cluster: c, name: "foreground", project: 31, tier: "starter", version: "18"}
 		x.apply(t)
 		x.ready(t, patience)
@@ -130,6 +133,7 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 	// Several at once: what Crossplane applies while the garbage collector lets go of
 	// it would be collected with the tenant, once in a while.
 	t.Run("orphan", func(t *testing.T) {
+		t.Parallel()
 		var all []*tenant
 		for n := range 4 {
 			all = append(all, &tenant{cluster: c, name: fmt.Sprintf("orphan-%d", n), project: 32 + n, tier: "starter", version: "18"})

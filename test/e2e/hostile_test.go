@@ -151,7 +151,9 @@ func testHostile(t *testing.T, c *cluster) {
 		}
 	})
 
+	// From here on each has a tenant of its own.
 	t.Run("two at once", func(t *testing.T) {
+		t.Parallel()
 		one := &tenant{cluster: c, name: "dunder", project: 61, tier: "starter", version: "18"}
 		other := &tenant{cluster: c, name: "dunder", project: 62, tier: "starter", version: "18"}
 		errs := make(chan error, 2)
@@ -180,6 +182,7 @@ func testHostile(t *testing.T, c *cluster) {
 	})
 
 	t.Run("a creator", func(t *testing.T) {
+		t.Parallel()
 		c.apply(t, `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

@@ -28,35 +28,10 @@ import (
 // become Ready.
 func testTrouble(t *testing.T, c *cluster) {
 	// A pod that doesn't start is a trouble only after two minutes, so this one is
-	// looked at last. No other tenant here is of its version.
+	// looked at late. No other tenant here is of its version.
 	umbrella := &tenant{cluster: c, name: "umbrella", project: 42, tier: "enterprise", version: "19"}
 	c.kubectl(t, "-n", umbrella.namespace(), "delete", "secret", "provider-sql-postgres-creds")
 	umbrella.apply(t)
-
-	t.Run("name collision", func(t *testing.T) { testCollision(t, c) })
-
-	t.Run("a bare database left behind", func(t *testing.T) {
-		x := &tenant{cluster: c, name: "virtucon", project: 37, tier: "starter", version: "18"}
-		c.postgres.Exec(t, servers.PostgresAdmin, "postgres",
-			fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q CONNECTION LIMIT 1234567890", x.database(), "basic-template-18."+domain))
-		x.apply(t)
-		x.condition(t, patience, "DatabaseReady", "False", "BareDatabase")
-		if owner := x.follow(t, "DatabaseReady", "See whose it is now"); !strings.Contains(owner, servers.PostgresAdmin) {
-			t.Errorf("it is said to be %s", owner)
-		}
-		// Both are read before the first is done, after which there may be nothing to
-		// advise.
-		drop := x.advice(t, "DatabaseReady", "Unless Odoo's role or somebody else has it, it is bare, so drop it")
-		look := x.advice(t, "DatabaseReady", "Then, or to have it read anew, delete its object")
-		for _, command := range []string{drop, look} {
-			if out, err := c.shell(command); err != nil && !strings.Contains(out, "NotFound") {
-				t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
-			}
-		}
-		x.ready(t, patience)
-		x.inService(t)
-		x.ownSecret(t)
-	})
 
 	t.Run("provider-sql killed while it creates", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "hanso", project: 38, tier: "starter", version: "18"}
@@ -71,7 +46,7 @@ func testTrouble(t *testing.T, c *cluster) {
 		x.cutOff(t, c.lines.postgres.cut)
 	})
 
-	// A room is tried for a few minutes, so this one is looked at late as well.
+	// A room is tried for a few minutes, so this one is looked at last.
 	// What else comes meanwhile gets no room either, and is Ready without.
 	cyberdyne := &tenant{cluster: c, name: "cyberdyne", project: 46, tier: "starter", version: "18"}
 	rightToken := func() { c.secret(t, "matrix-support-bot", "access-token", c.bot.AccessToken) }
@@ -150,21 +125,6 @@ func testTrouble(t *testing.T, c *cluster) {
 		x.served(t)
 	})
 
-	t.Run("no room", func(t *testing.T) {
-		x := cyberdyne
-		x.ready(t, patience)
-		x.condition(t, 2*patience, "MatrixRoomReady", "False", "MatrixFailed")
-		if out := x.follow(t, "MatrixRoomReady", "Read why"); !strings.Contains(out, "M_UNKNOWN_TOKEN") {
-			t.Errorf("the log doesn't say why:\n%s", out)
-		}
-		rightToken()
-		x.follow(t, "MatrixRoomReady", "Then have it run again")
-		x.condition(t, patience, "MatrixRoomReady", "True", "")
-		if x.room(t) == "" {
-			t.Error("there is no room")
-		}
-	})
-
 	t.Run("no key for the portal", func(t *testing.T) {
 		x := &tenant{cluster: c, name: "soylent", project: 47, tier: "starter", version: "18"}
 		right := func() { c.secret(t, "account-webhook", "secret", c.portal.Secret) }
@@ -187,6 +147,51 @@ func testTrouble(t *testing.T, c *cluster) {
 		}
 		umbrella.follow(t, "Prepared", "The one for PostgreSQL is copied so")
 		umbrella.ready(t, patience)
+	})
+
+	t.Run("no room", func(t *testing.T) {
+		x := cyberdyne
+		x.ready(t, patience)
+		x.condition(t, 2*patience, "MatrixRoomReady", "False", "MatrixFailed")
+		if out := x.follow(t, "MatrixRoomReady", "Read why"); !strings.Contains(out, "M_UNKNOWN_TOKEN") {
+			t.Errorf("the log doesn't say why:\n%s", out)
+		}
+		rightToken()
+		x.follow(t, "MatrixRoomReady", "Then have it run again")
+		x.condition(t, patience, "MatrixRoomReady", "True", "")
+		if x.room(t) == "" {
+			t.Error("there is no room")
+		}
+	})
+
+	// From here on each has tenants of its own, and a room for each.
+	t.Run("name collision", func(t *testing.T) {
+		t.Parallel()
+		testCollision(t, c)
+	})
+
+	t.Run("a bare database left behind", func(t *testing.T) {
+		t.Parallel()
+		x := &tenant{cluster: c, name: "virtucon", project: 37, tier: "starter", version: "18"}
+		c.postgres.Exec(t, servers.PostgresAdmin, "postgres",
+			fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q CONNECTION LIMIT 1234567890", x.database(), "basic-template-18."+domain))
+		x.apply(t)
+		x.condition(t, patience, "DatabaseReady", "False", "BareDatabase")
+		if owner := x.follow(t, "DatabaseReady", "See whose it is now"); !strings.Contains(owner, servers.PostgresAdmin) {
+			t.Errorf("it is said to be %s", owner)
+		}
+		// Both are read before the first is done, after which there may be nothing to
+		// advise.
+		drop := x.advice(t, "DatabaseReady", "Unless Odoo's role or somebody else has it, it is bare, so drop it")
+		look := x.advice(t, "DatabaseReady", "Then, or to have it read anew, delete its object")
+		for _, command := range []string{drop, look} {
+			if out, err := c.shell(command); err != nil && !strings.Contains(out, "NotFound") {
+				t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
+			}
+		}
+		x.ready(t, patience)
+		x.inService(t)
+		x.ownSecret(t)
 	})
 }
 
