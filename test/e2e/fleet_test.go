@@ -38,7 +38,7 @@ import (
 // TestFleet measures what TENANTS tenants cost that are applied at once, then left
 // alone, unless REST is 0s, then deleted. Their Jobs' programs end at once. With CACHE,
 // Crossplane keeps the function's answers for as long as they hold. With RESTORED,
-// all but one come out of a backup of the API server, and aren't deleted.
+// all but one come out of a backup of etcd, and aren't deleted.
 func TestFleet(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("TENANTS"))
 	if err != nil {
@@ -465,27 +465,33 @@ func (c *cluster) requests(t testing.TB) map[string]int {
 	return sums
 }
 
+// askEtcd something about its keys and values, which are bytes in both.
+func (c *cluster) askEtcd(t testing.TB, what string, question, answer any) {
+	t.Helper()
+	body, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := quick.Post(c.etcdURL+"/v3/kv/"+what, "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatalf("cannot ask etcd: %v", err)
+	}
+	defer func() { _ = rsp.Body.Close() }()
+	if err := json.NewDecoder(rsp.Body).Decode(answer); err != nil || rsp.StatusCode != http.StatusOK {
+		t.Fatalf("etcd answers %s with %s: %v", what, rsp.Status, err)
+	}
+}
+
 // etcdBytes that are in use once nothing is kept of the past.
 func (c *cluster) etcdBytes(t testing.TB) int64 {
 	t.Helper()
-	ask := func(path, body string, into any) {
-		t.Helper()
-		rsp, err := quick.Post(c.etcdURL+path, "application/json", strings.NewReader(body))
-		if err != nil {
-			t.Fatalf("cannot ask etcd: %v", err)
-		}
-		defer rsp.Body.Close()
-		if err := json.NewDecoder(rsp.Body).Decode(into); err != nil || rsp.StatusCode != http.StatusOK {
-			t.Fatalf("etcd answers %s with %s: %v", path, rsp.Status, err)
-		}
-	}
 	var now struct {
 		Header struct {
 			Revision string `json:"revision"`
 		} `json:"header"`
 	}
-	ask("/v3/kv/range", `{"key": "AA=="}`, &now)
-	ask("/v3/kv/compaction", fmt.Sprintf(`{"revision": %q, "physical": true}`, now.Header.Revision), &struct{}{})
+	c.askEtcd(t, "range", map[string]any{"key": []byte{0}}, &now)
+	c.askEtcd(t, "compaction", map[string]any{"revision": now.Header.Revision, "physical": true}, &struct{}{})
 
 	rsp, err := quick.Get(c.etcdURL + "/metrics")
 	if err != nil {

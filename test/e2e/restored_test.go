@@ -3,26 +3,26 @@
 package e2e
 
 import (
-	"context"
-	"encoding/json"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
-// restore the fleet as from a backup of the API server: one tenant comes to be, and
-// the others are what there is of it, under other names. It ends when Crossplane
-// has looked at all of them and is content. From then on it looks at the interval.
+// restore the fleet as from a backup of etcd: one tenant comes to be, and the others
+// are all that etcd has of it, under other names. It ends when Crossplane has looked
+// at all of them and is content. From then on it looks at the interval.
 func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 	t.Helper()
 	c, first := f.cluster, f.tenants[0]
@@ -34,34 +34,18 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 		}
 		return nil
 	})
-	saved := c.save(t, first)
 	c.nameDatabases(t, f.tenants)
 
-	// Not while Crossplane looks: what isn't whole yet is not to be made whole.
+	// Not while Crossplane looks: what is just being saved is to stay as it is.
 	c.scaleCore(t, 0)
 	f.tellCore(t, interval)
+	saved := c.save(t, first)
 	began := time.Now()
-	todo := make(chan *tenant)
-	var workers sync.WaitGroup
-	for range 8 {
-		workers.Go(func() {
-			for x := range todo {
-				if err := c.put(interrupted, saved, first, x); err != nil {
-					t.Errorf("cannot restore %s: %v", x.name, err)
-				}
-			}
-		})
-	}
 	for _, x := range f.tenants[1:] {
-		if t.Failed() || interrupted.Err() != nil {
-			break
+		c.put(t, saved, first, x)
+		if interrupted.Err() != nil {
+			t.Fatal("interrupted")
 		}
-		todo <- x
-	}
-	close(todo)
-	workers.Wait()
-	if t.Failed() || interrupted.Err() != nil {
-		t.FailNow()
 	}
 	t.Logf("%d tenants were restored within %s", len(f.tenants), time.Since(began).Round(time.Second))
 	f.restart(t, func() { c.scaleCore(t, 1) })
@@ -74,93 +58,63 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 	}
 }
 
-// A savedTenant is all that a backup of the API server has of a tenant, as JSON.
-type savedTenant struct {
-	composite string
-	uid       types.UID
-
-	composed []savedObject
+// A keyValue is what etcd has of an object.
+type keyValue struct {
+	Key   []byte `json:"key"`
+	Value []byte `json:"value"`
 }
 
-// A savedObject is one that a tenant is composed of.
-type savedObject struct {
-	kind      schema.GroupVersionResource
-	namespace string
-	object    string
-	uid       types.UID
-}
-
-// save all that there is of a tenant.
-func (c *cluster) save(t *testing.T, x *tenant) savedTenant {
+// save all that etcd has of a tenant, its managed fields and what others say of its
+// objects included.
+func (c *cluster) save(t *testing.T, x *tenant) []keyValue {
 	t.Helper()
-	client, err := c.dynamic.Resource(planaClients).Get(t.Context(), x.name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatalf("cannot save %s: %v", x.name, err)
+	var all struct {
+		KVs []keyValue `json:"kvs"`
 	}
-	saved := savedTenant{uid: client.GetUID(), composite: portable(t, client)}
-	for _, kind := range composedKinds {
-		list, err := c.dynamic.Resource(kind).List(t.Context(), metav1.ListOptions{LabelSelector: "planapulse.com/tenant=" + x.name})
-		if err != nil {
-			t.Fatalf("cannot save %s of %s: %v", kind.Resource, x.name, err)
-		}
-		for i := range list.Items {
-			o := &list.Items[i]
-			saved.composed = append(saved.composed, savedObject{kind: kind, namespace: o.GetNamespace(), uid: o.GetUID(), object: portable(t, o)})
-		}
+	c.askEtcd(t, "range", map[string]any{"key": []byte("/registry/"), "range_end": []byte("/registry0")}, &all)
+	saved := slices.DeleteFunc(all.KVs, func(kv keyValue) bool {
+		name := []byte(x.name)
+		return bytes.HasPrefix(kv.Key, []byte("/registry/events/")) || !bytes.Contains(kv.Key, name) && !bytes.Contains(kv.Value, name)
+	})
+	if !slices.ContainsFunc(saved, func(kv keyValue) bool { return bytes.Contains(kv.Value, []byte(fieldOwner(x.name))) }) {
+		t.Fatalf("nothing of %s was applied by %s: see in the managed fields of its objects what Crossplane calls itself", x.name, fieldOwner(x.name))
 	}
 	return saved
 }
 
-// portable is an object without what only an API server says about it.
-func portable(t *testing.T, o *unstructured.Unstructured) string {
+// uids in what an API server stores.
+var uids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// put what was saved of a tenant into etcd, as another tenant. Nothing in it becomes
+// longer or shorter: some of it is stored in a form that tells how long each text is.
+func (c *cluster) put(t *testing.T, saved []keyValue, from, to *tenant) {
 	t.Helper()
-	for _, field := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"} {
-		unstructured.RemoveNestedField(o.Object, "metadata", field)
+	renamed := []string{from.name, to.name, fmt.Sprint(from.project), fmt.Sprint(to.project), fieldOwner(from.name), fieldOwner(to.name)}
+	known := map[string]bool{}
+	for _, kv := range saved {
+		for _, uid := range uids.FindAllString(string(kv.Value), -1) {
+			if !known[uid] {
+				known[uid] = true
+				renamed = append(renamed, uid, string(uuid.NewUUID()))
+			}
+		}
 	}
-	b, err := json.Marshal(o.Object)
-	if err != nil {
-		t.Fatalf("cannot save %s: %v", o.GetName(), err)
+	rename := strings.NewReplacer(renamed...)
+	var puts []map[string]keyValue
+	for _, kv := range saved {
+		puts = append(puts, map[string]keyValue{"request_put": {
+			Key: []byte(rename.Replace(string(kv.Key))), Value: []byte(rename.Replace(string(kv.Value))),
+		}})
 	}
-	return string(b)
+	// All at once: what has an owner that isn't there is collected.
+	c.askEtcd(t, "txn", map[string]any{"success": puts}, &struct{}{})
 }
 
-// put what was saved of a tenant into the API server, as another tenant.
-func (c *cluster) put(ctx context.Context, saved savedTenant, from, to *tenant) error {
-	renamed := []string{from.name, to.name, fmt.Sprint(from.project), fmt.Sprint(to.project)}
-	read := func(text string) (*unstructured.Unstructured, error) {
-		o := &unstructured.Unstructured{}
-		return o, json.Unmarshal([]byte(strings.NewReplacer(renamed...).Replace(text)), &o.Object)
-	}
-
-	client, err := read(saved.composite)
-	if err != nil {
-		return err
-	}
-	client, err = c.dynamic.Resource(planaClients).Create(ctx, client, metav1.CreateOptions{})
-	if err != nil {
-		return err
-	}
-	renamed = append(renamed, string(saved.uid), string(client.GetUID()))
-	for _, one := range saved.composed {
-		o, err := read(one.object)
-		if err != nil {
-			return err
-		}
-		if o, err = c.dynamic.Resource(one.kind).Namespace(one.namespace).Create(ctx, o, metav1.CreateOptions{}); err != nil {
-			return err
-		}
-		renamed = append(renamed, string(one.uid), string(o.GetUID()))
-	}
-	status, err := read(saved.composite)
-	if err != nil {
-		return err
-	}
-	patch, err := json.Marshal(map[string]any{"status": status.Object["status"]})
-	if err != nil {
-		return err
-	}
-	_, err = c.dynamic.Resource(planaClients).Patch(ctx, to.name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
-	return err
+// fieldOwner is who Crossplane says that it is, to the API server, when it applies what
+// a tenant consists of. If it isn't who had applied that before, it writes to all of it.
+func fieldOwner(tenant string) string {
+	sum := sha256.Sum256([]byte(tenant + "PLANAClient.planapulse.com"))
+	return "apiextensions.crossplane.io/composed/" + hex.EncodeToString(sum[:])
 }
 
 // scaleCore has so many replicas of Crossplane run, and waits until they do.

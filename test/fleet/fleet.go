@@ -13,7 +13,7 @@ type Fleet struct {
 	Commit string `json:"commit"`
 	Cores  int    `json:"cores"`
 
-	// Restored tells that the tenants came out of a backup of the API server. Nothing
+	// Restored tells that the tenants came out of a backup of etcd. Nothing
 	// is known then of how they come and go.
 	Restored bool `json:"restored,omitempty"`
 
