@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 
 	"github.com/plana-pulse/function-planaclient/test/servers"
@@ -34,7 +37,19 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 		}
 		return nil
 	})
-	c.nameDatabases(t, f.tenants)
+	client, err := first.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const limit = "SELECT datconnlimit::bigint FROM pg_database WHERE datname = $1"
+	if got, want := query[int64](t, c, "postgres", limit, first.database()), birthmark(client.GetUID()); got != int64(want) {
+		t.Fatalf("the database of %s has the birthmark %d, not %d: see how the function makes it", first, got, want)
+	}
+	uidOf := map[*tenant]types.UID{first: client.GetUID()}
+	for _, x := range f.tenants[1:] {
+		uidOf[x] = uuid.NewUUID()
+	}
+	c.nameDatabases(t, f.tenants, uidOf)
 
 	// Not while Crossplane looks: what is just being saved is to stay as it is.
 	c.scaleCore(t, 0)
@@ -42,7 +57,7 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 	saved := c.save(t, first)
 	began := time.Now()
 	for _, x := range f.tenants[1:] {
-		c.put(t, saved, first, x)
+		c.put(t, saved, first, x, uidOf)
 		if interrupted.Err() != nil {
 			t.Fatal("interrupted")
 		}
@@ -87,14 +102,19 @@ var uids = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // put what was saved of a tenant into etcd, as another tenant. Nothing in it becomes
 // longer or shorter: some of it is stored in a form that tells how long each text is.
-func (c *cluster) put(t *testing.T, saved []keyValue, from, to *tenant) {
+// So its backup's schedule, which follows from its name, isn't its own yet.
+func (c *cluster) put(t *testing.T, saved []keyValue, from, to *tenant, uidOf map[*tenant]types.UID) {
 	t.Helper()
-	renamed := []string{from.name, to.name, fmt.Sprint(from.project), fmt.Sprint(to.project), fieldOwner(from.name), fieldOwner(to.name)}
-	known := map[string]bool{}
+	renamed := []string{
+		from.name, to.name,
+		fmt.Sprint(from.project), fmt.Sprint(to.project),
+		fieldOwner(from.name), fieldOwner(to.name),
+		fmt.Sprint(birthmark(uidOf[from])), fmt.Sprint(birthmark(uidOf[to])),
+		string(uidOf[from]), string(uidOf[to]),
+	}
 	for _, kv := range saved {
 		for _, uid := range uids.FindAllString(string(kv.Value), -1) {
-			if !known[uid] {
-				known[uid] = true
+			if !slices.Contains(renamed, uid) {
 				renamed = append(renamed, uid, string(uuid.NewUUID()))
 			}
 		}
@@ -117,6 +137,14 @@ func fieldOwner(tenant string) string {
 	return "apiextensions.crossplane.io/composed/" + hex.EncodeToString(sum[:])
 }
 
+// birthmark that the function gives the database of a tenant with that UID: see
+// fn/proof.go.
+func birthmark(uid types.UID) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(uid))
+	return 1_000_000_000 + int(hash.Sum32()%(math.MaxInt32-1_000_000_000))
+}
+
 // scaleCore has so many replicas of Crossplane run, and waits until they do.
 func (c *cluster) scaleCore(t *testing.T, replicas int) {
 	t.Helper()
@@ -136,7 +164,7 @@ func (c *cluster) scaleCore(t *testing.T, replicas int) {
 // nameDatabases in PostgreSQL's catalogue, one for each tenant but the first, like
 // that one's: provider-sql looks no further, nobody connects to them, and as real
 // ones they would take a disk.
-func (c *cluster) nameDatabases(t *testing.T, tenants []*tenant) {
+func (c *cluster) nameDatabases(t *testing.T, tenants []*tenant, uidOf map[*tenant]types.UID) {
 	t.Helper()
 	statements := []string{
 		"SET allow_system_table_mods = on",
@@ -145,7 +173,7 @@ func (c *cluster) nameDatabases(t *testing.T, tenants []*tenant) {
 	}
 	for i, x := range tenants[1:] {
 		statements = append(statements,
-			fmt.Sprintf("UPDATE named SET oid = %d, datname = '%s'", 1<<30+i, x.database()),
+			fmt.Sprintf("UPDATE named SET oid = %d, datname = '%s', datconnlimit = %d", 1<<30+i, x.database(), birthmark(uidOf[x])),
 			"INSERT INTO pg_database TABLE named")
 	}
 	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", statements...)
