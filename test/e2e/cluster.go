@@ -67,6 +67,8 @@ type cluster struct {
 	// effects is the program that Jobs run, and coreArgs are more of Crossplane's.
 	effects  string
 	coreArgs []string
+	// window of backups, if it isn't the usual one.
+	window string
 	// installer installs this project, and more are images that it takes.
 	installer func(*cluster, testing.TB)
 	more      map[string]image

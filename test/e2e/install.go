@@ -189,12 +189,12 @@ spec:
         matrix: {homeserver: %q, serverName: %q}
         account: {webhookURL: %q}
         events: {address: %q}
-        backup: {repository: %q, region: us-east-1}
+        backup: {repository: %q, region: us-east-1, window: {%s}}
         deletion: {gracePeriod: %s}
         # What doesn't start is looked at after much else has been.
         effects: {deadline: 30m}
 `, compositionName, c.lines.postgres.host, c.lines.postgres.port, gatewayController, "http://"+c.lines.matrix.address(), c.matrix.Name,
-		"http://"+c.lines.portal.address()+portalPath, c.lines.redis.address(), c.repository(), grace)
+		"http://"+c.lines.portal.address()+portalPath, c.lines.redis.address(), c.repository(), c.window, grace)
 }
 
 // repository of backups, as the cluster finds it.
