@@ -44,9 +44,9 @@ func TestFleet(t *testing.T) {
 	if err != nil {
 		t.Skip("it takes long: make bench-fleet runs it")
 	}
-	// Long enough to tell one look at everything from the next. On two cores the first
-	// takes up to 400 ms for each tenant and may last for one and a half intervals; a
-	// later one takes some 200 ms and has eight tenths of an interval.
+	// Long enough to tell one look at everything from the next. On two cores one takes
+	// some 200 ms for each tenant. The first may last for one and a half intervals, and a
+	// later one for eight tenths of one.
 	interval := max(2*time.Minute, time.Duration(n)*300*time.Millisecond)
 
 	f := &fleetRun{result: fleet.Fleet{
