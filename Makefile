@@ -88,7 +88,11 @@ simulate-mutants: ## Fail unless the simulation catches every one of a set of br
 
 .PHONY: e2e
 e2e: ## Install this project in a real control plane, made of processes, and walk the runbook (KEEP=1 leaves it up; CROSSPLANE=oldest takes the oldest that is tested).
-	@hack/e2e
+	@hack/e2e -test.run='^TestE2E$$'
+
+.PHONY: e2e-pages
+e2e-pages: ## Do in that control plane what pages say.
+	@hack/e2e -test.run='^TestPages$$'
 
 .PHONY: e2e-faults
 e2e-faults: ## Kill each process of that control plane while FAULTS= tenants come and go (20), and have servers fail.

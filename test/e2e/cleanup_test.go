@@ -32,90 +32,92 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 		t.Fatal(err)
 	}
 
-	t.Run("a dry run changes nothing", func(t *testing.T) {
-		out, err := acme.delete("--dry-run=server")
-		if err == nil || !strings.Contains(out, "leave --dry-run out") {
-			t.Errorf("want it refused, got %v\n%s", err, out)
-		}
-		acme.untouched(t)
-	})
-
-	t.Run("protected", func(t *testing.T) {
-		c.kubectl(t, "patch", "planaclient", "acme", "--type=merge", "-p", `{"spec":{"deletionProtection":true}}`)
-		out, err := acme.delete()
-		if err == nil || !strings.Contains(out, "protected from deletion") {
-			t.Errorf("want it refused, got %v\n%s", err, out)
-		}
-		acme.untouched(t)
-		c.kubectl(t, "patch", "planaclient", "acme", "--type=merge", "-p", `{"spec":{"deletionProtection":false}}`)
-	})
-
-	t.Run("cancelled", func(t *testing.T) {
-		out, err := acme.delete()
-		if err == nil || !strings.Contains(out, "Cancel it: kubectl annotate planaclient acme "+annotationAttempt+"-") {
-			t.Fatalf("want it refused and told how to cancel it, got %v\n%s", err, out)
-		}
-		acme.condition(t, time.Minute, "Deprovisioned", "False", "GracePeriod")
-		acme.ready(t, time.Second)
-		c.kubectl(t, "annotate", "planaclient", "acme", annotationAttempt+"-")
-		acme.eventually(t, time.Minute, "the deletion is forgotten", func(client *v1alpha1.PLANAClient) error {
-			if client.Status.Deletion != nil {
-				return fmt.Errorf("it is at %s", client.Status.Deletion.Step)
-			}
-			return nil
-		})
-		time.Sleep(12 * time.Second)
-		acme.untouched(t)
-		acme.inService(t)
-	})
-
-	t.Run("deleted", func(t *testing.T) {
-		line := acme.timeline(t)
-		began := time.Now()
-		out, err := acme.delete()
-		if err == nil || !strings.Contains(out, "tenant acme is deleted in order, after a last backup, and this has begun") {
-			t.Fatalf("want it refused and told that it has begun, got %v\n%s", err, out)
-		}
-		acme.gone(t, patience)
-		line.stop()
-		r.note("from the delete of acme until it was gone, with 10 s of grace: %s, by %s",
-			time.Since(began).Round(100*time.Millisecond), strings.Join(line.teardown(), ", "))
-		want := []string{"grace", "withdraw", "open", "final-backup", "close", "drain", "drop", "wipe", "retire", "account", "announce", "gone"}
-		if !inOrder(line.teardown(), want) {
-			t.Errorf("steps: want an order of %v, got %v", want, line.teardown())
-		}
-		acme.leftNothing(t)
-		if diff := cmp.Diff([]string{"client.provisioned", "client.deprovisioned"}, acme.events(t)); diff != "" {
-			t.Errorf("events: -want, +got:\n%s", diff)
-		}
-		if diff := cmp.Diff([]string{"tenant.provisioned", "tenant.deprovisioned"}, c.portal.about("acme")); diff != "" {
-			t.Errorf("webhooks: -want, +got:\n%s", diff)
-		}
-	})
-
-	t.Run("restored", func(t *testing.T) {
-		acme.restore(t, "acme-restored."+domain)
-		if got := query[int64](t, c, "acme-restored."+domain, "SELECT count(*) FROM customers"); got != 1000 {
-			t.Errorf("want 1000 rows, got %d", got)
-		}
-	})
-
-	// From here on each has tenants of its own.
-	t.Run("again", func(t *testing.T) {
+	// Each has tenants of its own.
+	t.Run("one after the other", func(t *testing.T) {
 		t.Parallel()
-		acme.apply(t)
-		acme.ready(t, patience)
-		after, err := acme.get()
-		if err != nil || after.GetUID() == before.GetUID() {
-			t.Fatalf("want another tenant of that name: %v", err)
-		}
-		if got := query[bool](t, c, acme.database(), "SELECT to_regclass('customers') IS NULL"); !got {
-			t.Error("the new tenant has the old one's rows")
-		}
-		acme.condition(t, patience, "MatrixRoomReady", "True", "")
-		if acme.room(t) == "" {
-			t.Error("the new tenant has no room")
-		}
+		t.Run("a dry run changes nothing", func(t *testing.T) {
+			out, err := acme.delete("--dry-run=server")
+			if err == nil || !strings.Contains(out, "leave --dry-run out") {
+				t.Errorf("want it refused, got %v\n%s", err, out)
+			}
+			acme.untouched(t)
+		})
+
+		t.Run("protected", func(t *testing.T) {
+			c.kubectl(t, "patch", "planaclient", "acme", "--type=merge", "-p", `{"spec":{"deletionProtection":true}}`)
+			out, err := acme.delete()
+			if err == nil || !strings.Contains(out, "protected from deletion") {
+				t.Errorf("want it refused, got %v\n%s", err, out)
+			}
+			acme.untouched(t)
+			c.kubectl(t, "patch", "planaclient", "acme", "--type=merge", "-p", `{"spec":{"deletionProtection":false}}`)
+		})
+
+		t.Run("cancelled", func(t *testing.T) {
+			out, err := acme.delete()
+			if err == nil || !strings.Contains(out, "Cancel it: kubectl annotate planaclient acme "+annotationAttempt+"-") {
+				t.Fatalf("want it refused and told how to cancel it, got %v\n%s", err, out)
+			}
+			acme.condition(t, time.Minute, "Deprovisioned", "False", "GracePeriod")
+			acme.ready(t, time.Second)
+			c.kubectl(t, "annotate", "planaclient", "acme", annotationAttempt+"-")
+			acme.eventually(t, time.Minute, "the deletion is forgotten", func(client *v1alpha1.PLANAClient) error {
+				if client.Status.Deletion != nil {
+					return fmt.Errorf("it is at %s", client.Status.Deletion.Step)
+				}
+				return nil
+			})
+			time.Sleep(12 * time.Second)
+			acme.untouched(t)
+			acme.inService(t)
+		})
+
+		t.Run("deleted", func(t *testing.T) {
+			line := acme.timeline(t)
+			began := time.Now()
+			out, err := acme.delete()
+			if err == nil || !strings.Contains(out, "tenant acme is deleted in order, after a last backup, and this has begun") {
+				t.Fatalf("want it refused and told that it has begun, got %v\n%s", err, out)
+			}
+			acme.gone(t, patience)
+			line.stop()
+			r.note("from the delete of acme until it was gone, with 10 s of grace: %s, by %s",
+				time.Since(began).Round(100*time.Millisecond), strings.Join(line.teardown(), ", "))
+			want := []string{"grace", "withdraw", "open", "final-backup", "close", "drain", "drop", "wipe", "retire", "account", "announce", "gone"}
+			if !inOrder(line.teardown(), want) {
+				t.Errorf("steps: want an order of %v, got %v", want, line.teardown())
+			}
+			acme.leftNothing(t)
+			if diff := cmp.Diff([]string{"client.provisioned", "client.deprovisioned"}, acme.events(t)); diff != "" {
+				t.Errorf("events: -want, +got:\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"tenant.provisioned", "tenant.deprovisioned"}, c.portal.about("acme")); diff != "" {
+				t.Errorf("webhooks: -want, +got:\n%s", diff)
+			}
+		})
+
+		t.Run("restored", func(t *testing.T) {
+			acme.restore(t, "acme-restored."+domain)
+			if got := query[int64](t, c, "acme-restored."+domain, "SELECT count(*) FROM customers"); got != 1000 {
+				t.Errorf("want 1000 rows, got %d", got)
+			}
+		})
+
+		t.Run("again", func(t *testing.T) {
+			acme.apply(t)
+			acme.ready(t, patience)
+			after, err := acme.get()
+			if err != nil || after.GetUID() == before.GetUID() {
+				t.Fatalf("want another tenant of that name: %v", err)
+			}
+			if got := query[bool](t, c, acme.database(), "SELECT to_regclass('customers') IS NULL"); !got {
+				t.Error("the new tenant has the old one's rows")
+			}
+			acme.condition(t, patience, "MatrixRoomReady", "True", "")
+			if acme.room(t) == "" {
+				t.Error("the new tenant has no room")
+			}
+		})
 	})
 
 	t.Run("foreground", func(t *testing.T) {

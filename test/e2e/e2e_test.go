@@ -19,7 +19,14 @@ func TestE2E(t *testing.T) {
 	r.scenario(t, c, "3 troubleshooting", func(t *testing.T) { testTrouble(t, c) })
 	r.scenario(t, c, "4 faults, a sample", func(t *testing.T) { testFaults(t, c, 1) })
 	r.scenario(t, c, "5 hostile and clumsy", func(t *testing.T) { testHostile(t, c) })
-	r.scenario(t, c, "6 pages", func(t *testing.T) { testPages(t, c) })
+}
+
+// TestPages reads every page that takes a cluster, and does what it says.
+func TestPages(t *testing.T) {
+	r := &report{}
+	c := startCluster(t)
+	defer end(c, r)
+	r.scenario(t, c, "pages", func(t *testing.T) { testPages(t, c) })
 }
 
 // TestFaults has every fault meet FAULTS tenants on their way in, and on their

@@ -33,10 +33,6 @@ var untyped = []struct{ page, begins, why string }{
 func testPages(t *testing.T, c *cluster) {
 	r := c.reader
 	acme := &tenant{cluster: c, name: "acme", project: 23, tier: "pro", version: "18"}
-	if client, err := acme.get(); err != nil || client != nil {
-		_, _ = acme.delete()
-		acme.gone(t, patience)
-	}
 	if out, err := c.shell("make build"); err != nil {
 		t.Fatalf("make build: %v\n%s", err, out)
 	}

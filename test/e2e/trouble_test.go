@@ -140,6 +140,11 @@ func testTrouble(t *testing.T, c *cluster) {
 		x.ready(t, patience)
 	})
 
+	hooli := &tenant{cluster: c, name: "hooli", project: 41, tier: "starter", version: "18"}
+	c.foreign(t, hooli.database())
+	precious := c.dump(t, hooli.database())
+	t.Run("name collision", func(t *testing.T) { testCollision(t, hooli, precious) })
+
 	t.Run("no credentials in the namespace", func(t *testing.T) {
 		umbrella.condition(t, patience, "Prepared", "False", "PodNotStarting")
 		if out := umbrella.follow(t, "Prepared", "See which"); !strings.Contains(out, "provider-sql-postgres-creds") {
@@ -165,9 +170,9 @@ func testTrouble(t *testing.T, c *cluster) {
 	})
 
 	// From here on each has tenants of its own, and a room for each.
-	t.Run("name collision", func(t *testing.T) {
+	t.Run("name collision, out of the way", func(t *testing.T) {
 		t.Parallel()
-		testCollision(t, c)
+		testOutOfTheWay(t, hooli, precious)
 	})
 
 	t.Run("a bare database left behind", func(t *testing.T) {
@@ -195,14 +200,10 @@ func testTrouble(t *testing.T, c *cluster) {
 	})
 }
 
-// testCollision has a tenant meet a database of its name that is somebody
-// else's, and goes each way out that the condition knows. Not one byte of that
-// database may change on any of them but the last, on which it is adopted.
-func testCollision(t *testing.T, c *cluster) {
-	x := &tenant{cluster: c, name: "hooli", project: 41, tier: "starter", version: "18"}
-	c.foreign(t, x.database())
-	before := c.dump(t, x.database())
-
+// testCollision has a tenant meet a database of its name that is somebody else's, and
+// deletes the tenant. Not one byte of that database may change, then or later.
+func testCollision(t *testing.T, x *tenant, precious string) {
+	c := x.cluster
 	x.apply(t)
 	x.condition(t, patience, "DatabaseReady", "False", "NameCollision")
 	time.Sleep(10 * time.Second)
@@ -215,10 +216,14 @@ func testCollision(t *testing.T, c *cluster) {
 		t.Errorf("want the delete refused first, got %v\n%s", err, out)
 	}
 	x.gone(t, patience)
-	if after := c.dump(t, x.database()); after != before {
+	if after := c.dump(t, x.database()); after != precious {
 		t.Error("the foreign database has changed")
 	}
+}
 
+// testOutOfTheWay has the tenant meet that database anew, which is then renamed.
+func testOutOfTheWay(t *testing.T, x *tenant, precious string) {
+	c := x.cluster
 	x.apply(t)
 	x.condition(t, patience, "DatabaseReady", "False", "NameCollision")
 	// Read before it is renamed: provider-sql may look again by itself right then, and
@@ -230,7 +235,7 @@ func testCollision(t *testing.T, c *cluster) {
 	}
 	x.ready(t, patience)
 	x.inService(t)
-	if after := c.dump(t, "hooli_of_before"); after != before {
+	if after := c.dump(t, "hooli_of_before"); after != precious {
 		t.Error("the foreign database has changed")
 	}
 	// What the tenant got must be as any other tenant's: nothing of the stranger's.
