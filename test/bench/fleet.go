@@ -144,6 +144,7 @@ func plotRest(dir string, fleets []fleet.Fleet, interval time.Duration) error {
 		if err := plotutil.AddLinePoints(p, lines...); err != nil {
 			return err
 		}
+		p.X.Max *= 1.3 // Room for the last number below it.
 		if err := p.Save(14*vg.Centimeter, 8*vg.Centimeter, filepath.Join(dir, drawn.file)); err != nil {
 			return err
 		}
