@@ -91,7 +91,7 @@ e2e: ## Install this project in a real control plane, made of processes, and wal
 	@hack/e2e -test.run='^TestE2E$$'
 
 .PHONY: e2e-pages
-e2e-pages: ## Do in that control plane what pages say.
+e2e-pages: ## Do in such a control plane what pages say (KEEP=1 leaves it up).
 	@hack/e2e -test.run='^TestPages$$'
 
 .PHONY: e2e-faults

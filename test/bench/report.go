@@ -226,8 +226,8 @@ of one that has what the [installation guide](how-to/install.md) gives it.
 
 Left alone, with Crossplane looking at everything every --sync-interval, and at each guard every
 --poll-interval, as it does (started again with both so short that it does once in the time that was
-measured). Those called *restored* were put into etcd as
-its backup would be, which shows also that no effect runs again for a tenant that is restored.
+measured). Those called *restored* were put there as out of a backup,
+which shows also that no effect runs again for a tenant that is restored.
 
 | tenants | measured | watched for | function calls, for a tenant and a look | API requests, for a tenant and a look | writes | objects, each | in etcd, each | function: most memory | Crossplane | API server | all looked at after a start of Crossplane |
 |---|---|---|---|---|---|---|---|---|---|---|---|
