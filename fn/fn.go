@@ -19,9 +19,11 @@
 package fn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/crossplane/function-sdk-go/logging"
@@ -31,6 +33,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/utils/clock"
 
+	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
@@ -70,6 +73,12 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	}
 	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", nameOf(req))
 
+	if err := checkKind(req.GetObserved().GetComposite().GetResource()); err != nil {
+		f.noteBroken(log, err)
+		response.Fatal(rsp, err)
+		return rsp, nil
+	}
+
 	t, refused := f.read(req)
 	if refused != nil {
 		news := refuse(req, rsp, refused)
@@ -91,6 +100,18 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 
 	f.noteProgress(log, t, p)
 	return rsp, nil
+}
+
+// checkKind returns an error for a composite resource of a kind that this function
+// doesn't compose. One without a kind is for the rest of the function to refuse.
+func checkKind(xr *structpb.Struct) error {
+	apiVersion, kind := stringAt(xr, "apiVersion"), stringAt(xr, "kind")
+	group, _, _ := strings.Cut(apiVersion, "/")
+	if kind == "" || group == v1alpha1.Group && kind == v1alpha1.PLANAClientKind {
+		return nil
+	}
+	return fmt.Errorf("cannot compose a %s of %s: this function composes %s.%s. Take its step out of the Composition's pipeline, or have the Composition's compositeTypeRef name that kind",
+		kind, cmp.Or(apiVersion, "no apiVersion"), v1alpha1.PLANAClientKind, v1alpha1.Group)
 }
 
 // read a request, unless it has to be refused.

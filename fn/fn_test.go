@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ status:
 				req := newWorld(t, acme()).request()
 				req.Observed.Resources["theirs"] = &fnv1.Resource{Resource: document(t, `{apiVersion: v1, kind: ConfigMap}`)}
 				req.Desired = &fnv1.State{
-					Composite: &fnv1.Resource{Resource: document(t, `{status: {theirs: gone}}`)},
+					Composite: &fnv1.Resource{Resource: document(t, `{status: {theirs: stays, tier: gold, backup: {theirs: too}}}`)},
 					Resources: map[string]*fnv1.Resource{"theirs": {Ready: fnv1.Ready_READY_TRUE, Resource: document(t, `{apiVersion: v1, kind: ConfigMap}`)}},
 				}
 				req.Context = document(t, `{theirs: too}`)
@@ -101,7 +102,8 @@ status:
   databaseName: acme.planapulse.app
   tier: pro
   matrixRoom: support-acme-023
-  backup: {cronJob: backup/backup-acme, schedule: 47 1 * * * Europe/Sofia, retentionDays: 90}
+  theirs: stays
+  backup: {theirs: too, cronJob: backup/backup-acme, schedule: 47 1 * * * Europe/Sofia, retentionDays: 90}
 `)},
 					Resources: map[string]*fnv1.Resource{
 						"guard":  {Ready: fnv1.Ready_READY_FALSE, Resource: document(t, guardOfAcme+reasonOfGuard)},
@@ -178,6 +180,39 @@ func TestUpgradePending(t *testing.T) {
 	}
 	if !w.ready() || w.client.at("status", "odooVersion") != "18" {
 		t.Errorf("a version is raised: ready %t, version %v", w.ready(), w.client.at("status", "odooVersion"))
+	}
+}
+
+// TestOtherKinds asks for composites that this function doesn't compose.
+func TestOtherKinds(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		xr     object
+		says   string
+	}{
+		"AnotherKind": {
+			reason: "A Composition of another kind names this function by mistake. Its composite isn't a tenant, whatever its spec holds.",
+			xr:     object{"apiVersion": "planapulse.com/v1alpha1", "kind": "Workspace"},
+			says:   "cannot compose a Workspace of planapulse.com/v1alpha1: this function composes PLANAClient.planapulse.com.",
+		},
+		"AnotherGroup": {
+			reason: "Another project's PLANAClient isn't ours.",
+			xr:     object{"apiVersion": "example.org/v1", "kind": "PLANAClient"},
+			says:   "cannot compose a PLANAClient of example.org/v1",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := finished(t)
+			overlay(w.client, tc.xr)
+			rsp := w.run()
+			if fatal := resultsOf(rsp, fnv1.Severity_SEVERITY_FATAL); len(fatal) != 1 || !strings.Contains(fatal[0], tc.says) {
+				t.Errorf("%s\nRunFunction(...): want one fatal result that says %q, got %q", tc.reason, tc.says, fatal)
+			}
+			if keys := keysOf(rsp); len(keys) > 0 {
+				t.Errorf("%s\nRunFunction(...): composed %v", tc.reason, keys)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package fn
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -157,7 +158,9 @@ func compose(rsp *fnv1.RunFunctionResponse, key string, r *structpb.Struct, read
 	rsp.Desired.Resources[key] = &fnv1.Resource{Resource: r, Ready: readiness(ready)}
 }
 
-// setStatus of the composite resource. Whatever a status leaves out is erased.
+// setStatus of the composite resource. Whatever a status leaves out is erased, so
+// what earlier functions of the pipeline desire of it stays, but for the fields that
+// are this function's.
 func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready bool) {
 	xr := rsp.GetDesired().GetComposite()
 	if xr == nil {
@@ -170,6 +173,9 @@ func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready boo
 	if xr.Resource.Fields == nil {
 		xr.Resource.Fields = map[string]*structpb.Value{}
 	}
+	if before := xr.Resource.Fields[partStatus].GetStructValue(); before != nil {
+		status = merged(before, status)
+	}
 	xr.Resource.Fields[partStatus] = structpb.NewStructValue(status)
 
 	// Crossplane calls a composite ready once all that it composes is. This one
@@ -179,6 +185,23 @@ func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready boo
 	if !ready {
 		xr.Ready = fnv1.Ready_READY_FALSE
 	}
+}
+
+// merged returns one struct over another. Structs that both have are merged too; of
+// everything else the upper one's value counts. Neither is changed.
+func merged(under, over *structpb.Struct) *structpb.Struct {
+	out := &structpb.Struct{Fields: maps.Clone(under.GetFields())}
+	if out.Fields == nil {
+		out.Fields = map[string]*structpb.Value{}
+	}
+	for name, v := range over.GetFields() {
+		below, above := out.Fields[name].GetStructValue(), v.GetStructValue()
+		if below != nil && above != nil {
+			v = structpb.NewStructValue(merged(below, above))
+		}
+		out.Fields[name] = v
+	}
+	return out
 }
 
 func readiness(ready bool) fnv1.Ready {

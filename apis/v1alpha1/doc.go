@@ -5,3 +5,9 @@
 // +groupName=planapulse.com
 // +versionName=v1alpha1
 package v1alpha1
+
+// The kind of the composite resource, and the API group that it is in.
+const (
+	Group           = "planapulse.com"
+	PLANAClientKind = "PLANAClient"
+)
