@@ -20,13 +20,17 @@ func clientProvisioned(t *tenancy) jobSpec {
 // eventEnv tells an effect where events go.
 func (t *tenancy) eventEnv() []corev1.EnvVar {
 	e := t.platform.Events
-	return []corev1.EnvVar{
+	env := []corev1.EnvVar{
 		plainEnv("REDIS_ADDRESS", e.Address),
 		secretEnv("REDIS_PASSWORD", e.PasswordSecret),
 		plainEnv("REDIS_TLS", strconv.FormatBool(e.TLS)),
 		plainEnv("EVENT_STREAM", e.Stream),
 		plainEnv("EVENT_SOURCE", e.Source),
 	}
+	if e.Username != "" {
+		env = append(env, plainEnv("REDIS_USERNAME", e.Username))
+	}
+	return env
 }
 
 // clientDeprovisioned puts the event into the stream.

@@ -23,12 +23,12 @@ func TestContract(t *testing.T) {
 	for _, e := range effect.Effects() {
 		effects[e.Name] = e
 	}
-	// A Redis without users knows its password only.
-	optional := []string{"REDIS_USERNAME"}
-
 	seen := map[string]bool{}
 	for _, hasTemplate := range []bool{true, false} {
-		for key, job := range everyJob(t, newTenant(t, "pro", "18", hasTemplate)) {
+		w := newTenant(t, "pro", "18", hasTemplate)
+		// What a Job is told only where the Platform says it.
+		w.platform.in("events")["username"] = "effects"
+		for key, job := range everyJob(t, w) {
 			for _, c := range slices.Concat(job.Spec.Template.Spec.InitContainers, job.Spec.Template.Spec.Containers) {
 				if c.Name == "odoo" {
 					continue
@@ -66,7 +66,7 @@ func TestContract(t *testing.T) {
 				known := map[string]bool{}
 				for _, p := range params {
 					known[p.Key] = true
-					if _, told := environ[p.Key]; !told && !p.HasDefaultValue && !slices.Contains(optional, p.Key) {
+					if _, told := environ[p.Key]; !told && !p.HasDefaultValue {
 						t.Errorf("%s/%s: isn't told %s", key, c.Name, p.Key)
 					}
 				}

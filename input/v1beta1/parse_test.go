@@ -65,7 +65,7 @@ tiers: {enterprise: {template: big, retentionDays: 3650}}
 effects: {retries: 0, resources: {limits: {cpu: "2", memory: 1Gi}}}
 backup: {repository: /backup, window: {start: "23:59", timeZone: UTC}}
 matrix: {invite: ["@support:planapulse.com"]}
-events: {address: "[::1]:6379", tls: true}
+events: {address: "[::1]:6379", tls: true, username: effects}
 `),
 			want: defaults(func(p *Platform) {
 				p.Kind = "Platform"
@@ -80,7 +80,7 @@ events: {address: "[::1]:6379", tls: true}
 				p.Effects.Resources.Limits = corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi")}
 				p.Backup.Repository, p.Backup.Window.Start, p.Backup.Window.TimeZone = "/backup", "23:59", "UTC"
 				p.Matrix.Invite = []string{"@support:planapulse.com"}
-				p.Events.Address, p.Events.TLS = "[::1]:6379", true
+				p.Events.Address, p.Events.TLS, p.Events.Username = "[::1]:6379", true, "effects"
 			}),
 		},
 		"LongestDomain": {

@@ -435,7 +435,12 @@ type Events struct {
 	// +optional
 	TLS bool `json:"tls,omitempty"`
 
-	// PasswordSecret of the Redis server.
+	// Username that Jobs log in to Redis as. Empty: Redis' default user. One
+	// who may add to Stream, and do nothing else, is enough.
+	// +optional
+	Username string `json:"username,omitempty"`
+
+	// PasswordSecret is the password of that user.
 	// +kubebuilder:default={name: "redis-credentials", key: "password"}
 	// +optional
 	PasswordSecret SecretKey `json:"passwordSecret,omitempty"`

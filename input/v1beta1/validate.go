@@ -209,6 +209,9 @@ func (e *Events) validate(v *validator, path *field.Path) {
 	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || host == "" || perr != nil || n == 0 {
 		v.invalid(path.Child("address"), e.Address, "must be host:port, such as redis.planapulse.com:6379")
 	}
+	if strings.ContainsFunc(e.Username, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		v.invalid(path.Child("username"), e.Username, "must be the name of a Redis user, without spaces and control characters")
+	}
 	v.secretKey(path.Child("passwordSecret"), e.PasswordSecret)
 	if strings.ContainsFunc(e.Stream, func(r rune) bool { return r <= ' ' }) {
 		v.invalid(path.Child("stream"), e.Stream, "must be the key of a Redis stream, without spaces")
