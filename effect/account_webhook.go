@@ -34,6 +34,7 @@ type AccountWebhookConfig struct {
 
 	URL      string        `env:"ACCOUNT_WEBHOOK_URL,required,notEmpty"    doc:"Where the account portal takes webhooks."`
 	Secret   string        `env:"ACCOUNT_WEBHOOK_SECRET,required,notEmpty" doc:"Key that webhooks are signed with, as Standard Webhooks writes it: whsec_ and 24 to 64 bytes in base64." secret:"true"`
+	CAFile   string        `env:"ACCOUNT_CA_FILE"                          doc:"File with the certificates of the authorities that may vouch for the portal. Empty means those that the image knows."`
 	Event    string        `env:"ACCOUNT_EVENT,required,notEmpty"          doc:"tenant.provisioned or tenant.deprovisioned."`
 	Patience time.Duration `env:"ACCOUNT_PATIENCE" envDefault:"2m"         doc:"How long to go on while the portal is silent, busy or broken. Keep it below the Job's deadline."`
 }
@@ -104,8 +105,13 @@ func AccountWebhook(ctx context.Context, c AccountWebhookConfig) error {
 		return Hopeless(fmt.Errorf("cannot write the webhook: %w", err))
 	}
 
+	transport, err := c.authority().transport()
+	if err != nil {
+		return err
+	}
 	client := &http.Client{
-		Timeout: accountAttempt,
+		Transport: transport,
+		Timeout:   accountAttempt,
 		// A signed message goes where it was addressed to, and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -113,10 +119,15 @@ func AccountWebhook(ctx context.Context, c AccountWebhookConfig) error {
 		return deliver(ctx, client, signer, c.URL, id, payload)
 	})
 	if err != nil {
-		return fmt.Errorf("the account portal did not take %s: %w", c.Event, err)
+		return fmt.Errorf("the account portal did not take %s: %w", c.Event, c.authority().explain(err))
 	}
 	slog.InfoContext(ctx, "The account portal took the webhook", "event", c.Event, "webhook", id)
 	return nil
+}
+
+// authority that vouches for the portal.
+func (c AccountWebhookConfig) authority() authority {
+	return authority{variable: "ACCOUNT_CA_FILE", field: "account.caSecret", file: c.CAFile}
 }
 
 func deliver(ctx context.Context, client *http.Client, signer *standardwebhooks.Webhook, to, id string, payload []byte) error {
@@ -142,6 +153,9 @@ func deliver(ctx context.Context, client *http.Client, signer *standardwebhooks.
 		var u *url.Error
 		if errors.As(err, &u) {
 			err = u.Err
+		}
+		if untrusted(err) {
+			return err
 		}
 		return retryable(fmt.Errorf("no answer: %w", err), 0)
 	}

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -274,7 +275,7 @@ func (p Postgres) pgProgram(name, database string, args ...string) program {
 	}
 	// Only then: with roots at hand, libpq verifies where it wasn't asked to.
 	if strings.HasPrefix(p.SSLMode, "verify-") {
-		env = append(env, "PGSSLROOTCERT="+systemRoots)
+		env = append(env, "PGSSLROOTCERT="+cmp.Or(p.RootCert, systemRoots))
 	}
 	return program{name: name, args: args, env: env}
 }

@@ -35,7 +35,8 @@ type ClientEventConfig struct {
 	Address  string `env:"REDIS_ADDRESS,required,notEmpty"  doc:"Redis' host and port."`
 	Username string `env:"REDIS_USERNAME"                   doc:"User to log in as. Empty means Redis' default user. It needs the commands EVAL, EVALSHA, GET, SET, DEL and XADD on EVENT_STREAM and on the keys that begin with it in braces."`
 	Password string `env:"REDIS_PASSWORD,required,notEmpty" doc:"That user's password." secret:"true"`
-	TLS      bool   `env:"REDIS_TLS" envDefault:"false"     doc:"Whether to speak TLS. Redis' certificate must be for the host of REDIS_ADDRESS, and from an authority that the image knows: Debian's, or those in the file that SSL_CERT_FILE names."`
+	TLS      bool   `env:"REDIS_TLS" envDefault:"false"     doc:"Whether to speak TLS. Redis' certificate must be for the host of REDIS_ADDRESS, and from an authority in REDIS_CA_FILE."`
+	CAFile   string `env:"REDIS_CA_FILE"                    doc:"File with the certificates of the authorities that may vouch for Redis. Empty means those that the image knows."`
 	Stream   string `env:"EVENT_STREAM" envDefault:"PLANA:events" doc:"The stream that the event is added to."`
 	Source   string `env:"EVENT_SOURCE,required,notEmpty"   doc:"CloudEvents source: a URI that says which installation speaks."`
 }
@@ -105,7 +106,11 @@ func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 	}
 	if c.TLS {
 		host, _, _ := net.SplitHostPort(c.Address)
-		options.TLSConfig = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+		pool, err := c.authority().pool()
+		if err != nil {
+			return err
+		}
+		options.TLSConfig = &tls.Config{ServerName: host, RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	client := redis.NewClient(options)
 	defer client.Close() //nolint:errcheck // The event is in the stream or it isn't, whatever closing says.
@@ -123,7 +128,7 @@ func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
 		return fmt.Errorf("%s at %s is not a stream: name another one, or take away what is in its place: %w", c.Stream, c.Address, err)
 	case err != nil:
-		return fmt.Errorf("cannot add %s to %s at %s: %w", kind, c.Stream, c.Address, err)
+		return fmt.Errorf("cannot add %s to %s at %s: %w", kind, c.Stream, c.Address, c.authority().explain(err))
 	case len(answer) == 2 && answer[0] == int64(1):
 		slog.InfoContext(ctx, "Published the event", "event", e.ID(), "stream", c.Stream, "entry", answer[1])
 		return nil
@@ -133,6 +138,11 @@ func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 	default:
 		return fmt.Errorf("cannot tell whether %s was added to %s: what answers at %s is not Redis: %v", kind, c.Stream, c.Address, answer)
 	}
+}
+
+// authority that vouches for Redis.
+func (c ClientEventConfig) authority() authority {
+	return authority{variable: "REDIS_CA_FILE", field: "events.caSecret", file: c.CAFile}
 }
 
 // newClientEvent writes the event. Its id is the same in every attempt, so that

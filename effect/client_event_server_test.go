@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -250,12 +251,22 @@ func TestClientEventTLS(t *testing.T) {
 		"WrongName": {
 			reason:  "The same server under a name that isn't in its certificate.",
 			environ: map[string]string{"REDIS_ADDRESS": net.JoinHostPort("localhost", port)},
-			says:    "certificate is not valid for any names, but wanted to match localhost",
+			says:    "reach the server by a name in it, or have it certified for localhost",
 		},
 		"UnknownAuthority": {
 			reason:  "Whoever vouches for itself is trusted by those only who were told so.",
-			environ: map[string]string{"SSL_CERT_FILE": ""},
-			says:    "certificate signed by unknown authority",
+			environ: map[string]string{"REDIS_CA_FILE": ""},
+			says:    "name its certificate in the Platform's events.caSecret",
+		},
+		"OtherAuthority": {
+			reason:  "An authority that vouches for others says nothing of this server.",
+			environ: map[string]string{"REDIS_CA_FILE": servers.Authority(t)},
+			says:    "put the certificate of the authority that signed it into what the Platform's events.caSecret names",
+		},
+		"NoCertificate": {
+			reason:  "A Secret with something else in it.",
+			environ: map[string]string{"REDIS_CA_FILE": os.Args[0]},
+			says:    "there is no certificate in",
 		},
 		"ServerWithoutTLS": {
 			reason:  "It isn't spoken to in plain text instead.",

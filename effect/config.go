@@ -27,6 +27,7 @@ type Postgres struct {
 	User     string `env:"PGUSER,required,notEmpty"     doc:"Role to log in as. It must be a member of Odoo's role."`
 	Password string `env:"PGPASSWORD,required,notEmpty" doc:"That role's password." secret:"true"`
 	SSLMode  string `env:"PGSSLMODE"                    envDefault:"require" doc:"libpq's sslmode."`
+	RootCert string `env:"PGSSLROOTCERT"                doc:"File with the certificates of the authorities that may vouch for the server, with PGSSLMODE verify-full or verify-ca. Empty means those that the image knows."`
 	OdooRole string `env:"ODOO_ROLE"                    envDefault:"odoo" doc:"The role that Odoo logs in as, which owns everything in a tenant's database."`
 }
 

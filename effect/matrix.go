@@ -25,6 +25,7 @@ type Matrix struct {
 	Homeserver  string        `env:"MATRIX_HOMESERVER,required,notEmpty"   doc:"The homeserver's address, such as http://synapse.matrix.svc:8008."`
 	ServerName  string        `env:"MATRIX_SERVER_NAME,required,notEmpty"  doc:"The homeserver's name: what stands behind the colon in its users' ids."`
 	AccessToken string        `env:"MATRIX_ACCESS_TOKEN,required,notEmpty" doc:"Access token of the user who owns the support rooms. It need not be an administrator's." secret:"true"`
+	CAFile      string        `env:"MATRIX_CA_FILE"                        doc:"File with the certificates of the authorities that may vouch for the homeserver. Empty means those that the image knows."`
 	Room        string        `env:"MATRIX_ROOM,required,notEmpty"         doc:"The room's name and the first half of its alias, such as support-acme-023."`
 	Patience    time.Duration `env:"MATRIX_PATIENCE" envDefault:"2m"       doc:"How long to go on with one request while the homeserver asks for patience. Keep it below the Job's deadline."`
 }
@@ -54,6 +55,11 @@ func (c Matrix) retiredName() string {
 	return c.Room + " (retired)"
 }
 
+// authority that vouches for the homeserver.
+func (c Matrix) authority() authority {
+	return authority{variable: "MATRIX_CA_FILE", field: "matrix.caSecret", file: c.CAFile}
+}
+
 // homeserver is a session at a Matrix homeserver.
 type homeserver struct {
 	client   *mautrix.Client
@@ -69,8 +75,13 @@ func (c Matrix) connect(ctx context.Context) (*homeserver, error) {
 	client.UserAgent = "function-planaclient"
 	client.ResponseSizeLimit = 16 << 20
 	client.IgnoreRateLimit = true // Left to patiently, which also reads the answer's body.
+	transport, err := c.authority().transport()
+	if err != nil {
+		return nil, err
+	}
 	client.Client = &http.Client{
-		Timeout: matrixAttempt,
+		Transport: transport,
+		Timeout:   matrixAttempt,
 		// The token goes where it was addressed to, and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -81,7 +92,7 @@ func (c Matrix) connect(ctx context.Context) (*homeserver, error) {
 		me, err = client.Whoami(ctx)
 		return err
 	}); err != nil {
-		return nil, fmt.Errorf("cannot log in at %s: %w", c.Homeserver, err)
+		return nil, fmt.Errorf("cannot log in at %s: %w", c.Homeserver, c.authority().explain(err))
 	}
 	if me == nil || me.UserID == "" {
 		return nil, fmt.Errorf("cannot log in at %s: it does not say whose MATRIX_ACCESS_TOKEN is: is it a Matrix homeserver?", c.Homeserver)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,9 @@ func (p Postgres) Validate() error {
 	if p.OdooRole == "" {
 		errs = append(errs, errors.New("ODOO_ROLE: must name the role that Odoo logs in as"))
 	}
+	if p.RootCert != "" && !strings.HasPrefix(p.SSLMode, "verify-") {
+		errs = append(errs, fmt.Errorf("PGSSLROOTCERT: PGSSLMODE must be verify-full or verify-ca, not %q, or nothing is verified by it", p.SSLMode))
+	}
 	return errors.Join(errs...)
 }
 
@@ -57,8 +61,12 @@ func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, erro
 			"port":             {strconv.Itoa(int(p.Port))},
 			"user":             {p.User},
 			"sslmode":          {p.SSLMode},
+			"sslrootcert":      {p.RootCert},
 			"application_name": {"planaclient"},
 		}.Encode(),
+	}
+	if _, err := p.authority().pool(); err != nil {
+		return nil, err
 	}
 	cfg, err := pgx.ParseConfig(target.String())
 	if err != nil {
@@ -70,9 +78,14 @@ func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, erro
 
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("cannot connect to database %q at %s:%d: %w", database, p.Host, p.Port, err)
+		return nil, fmt.Errorf("cannot connect to database %q at %s:%d: %w", database, p.Host, p.Port, p.authority().explain(err))
 	}
 	return conn, nil
+}
+
+// authority that vouches for the server.
+func (p Postgres) authority() authority {
+	return authority{variable: "PGSSLROOTCERT", field: "postgres.caSecret", file: p.RootCert}
 }
 
 // disconnect politely, also when the context is gone, but not at the price of a

@@ -145,6 +145,9 @@ func (s Storage) repository(at location) (*repository, error) {
 	} else {
 		r.flags = []string{"--no-cache"}
 	}
+	if s.CAFile != "" {
+		r.flags = append(r.flags, "--cacert", s.CAFile)
+	}
 	return r, nil
 }
 

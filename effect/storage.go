@@ -24,6 +24,7 @@ type Storage struct {
 	AccessKey string `env:"AWS_ACCESS_KEY_ID"                 doc:"Access key of the S3-compatible object storage."`
 	SecretKey string `env:"AWS_SECRET_ACCESS_KEY"             doc:"Secret key of the S3-compatible object storage." secret:"true"`
 	Region    string `env:"AWS_DEFAULT_REGION"                doc:"Region of the object storage; asked for when empty."`
+	CAFile    string `env:"RESTIC_CACERT"                     doc:"File with the certificates of the authorities that may vouch for the object storage. Empty means those that the image knows."`
 	CacheDir  string `env:"RESTIC_CACHE_DIR"                  doc:"Directory for restic's temporary files, a few hundred MiB at most, and for its cache of the repository's metadata, which saves downloads. When empty, there is no cache, and temporary files go where TMPDIR says."`
 }
 
@@ -108,16 +109,34 @@ func (s Storage) open(l location) (files, error) {
 	if l.endpoint == nil {
 		return folder(l.dir), nil
 	}
+	pool, err := s.authority().pool()
+	if err != nil {
+		return nil, err
+	}
+	secure := l.endpoint.Scheme == "https"
+	transport, err := minio.DefaultTransport(secure)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use object storage at %s: %w", l, err)
+	}
+	if secure && pool != nil {
+		transport.TLSClientConfig.RootCAs = pool
+	}
 	client, err := minio.New(l.endpoint.Host, &minio.Options{
 		Creds:      credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
-		Secure:     l.endpoint.Scheme == "https",
+		Secure:     secure,
 		Region:     s.Region,
 		MaxRetries: 3,
+		Transport:  transport,
 	})
 	if err != nil {
 		return nil, Hopeless(fmt.Errorf("cannot use object storage at %s: %w", l, err))
 	}
-	return &objects{client: client, at: l}, nil
+	return &objects{client: client, at: l, authority: s.authority()}, nil
+}
+
+// authority that vouches for the object storage.
+func (s Storage) authority() authority {
+	return authority{variable: "RESTIC_CACERT", field: "backup.caSecret", file: s.CAFile}
 }
 
 // validate what a location needs.
@@ -168,8 +187,9 @@ func (f folder) remove(_ context.Context, name string) error {
 
 // objects is a location in S3-compatible object storage.
 type objects struct {
-	client *minio.Client
-	at     location
+	client    *minio.Client
+	at        location
+	authority authority
 }
 
 func (o *objects) exists(ctx context.Context, name string) (bool, error) {
@@ -232,5 +252,5 @@ func (o *objects) explain(ctx context.Context, err error) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("object storage at %s gave no answer within %s: %w", o.at.endpoint, storagePatience, err)
 	}
-	return fmt.Errorf("object storage at %s: %w", o.at.endpoint, err)
+	return fmt.Errorf("object storage at %s: %w", o.at.endpoint, o.authority.explain(err))
 }

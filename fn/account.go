@@ -17,11 +17,11 @@ func accountWebhook(t *tenancy) jobSpec {
 // accountEnv tells an effect what to tell the portal, and how.
 func (t *tenancy) accountEnv(event string) []corev1.EnvVar {
 	a := t.platform.Account
-	return []corev1.EnvVar{
+	return append([]corev1.EnvVar{
 		plainEnv("ACCOUNT_WEBHOOK_URL", a.WebhookURL),
 		secretEnv("ACCOUNT_WEBHOOK_SECRET", a.SigningSecret),
 		plainEnv("ACCOUNT_EVENT", event),
-	}
+	}, t.accountAuthority().env()...)
 }
 
 // deprovisionWebhook tells the account portal that the tenant is gone.

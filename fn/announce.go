@@ -30,7 +30,7 @@ func (t *tenancy) eventEnv() []corev1.EnvVar {
 	if e.Username != "" {
 		env = append(env, plainEnv("REDIS_USERNAME", e.Username))
 	}
-	return env
+	return append(env, t.eventAuthority().env()...)
 }
 
 // clientDeprovisioned puts the event into the stream.

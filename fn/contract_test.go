@@ -28,6 +28,7 @@ func TestContract(t *testing.T) {
 		w := newTenant(t, "pro", "18", hasTemplate)
 		// What a Job is told only where the Platform says it.
 		w.platform.in("events")["username"] = "effects"
+		w.trustPrivately()
 		for key, job := range everyJob(t, w) {
 			for _, c := range slices.Concat(job.Spec.Template.Spec.InitContainers, job.Spec.Template.Spec.Containers) {
 				if c.Name == "odoo" {

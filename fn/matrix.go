@@ -20,12 +20,12 @@ func matrixRoomCreate(t *tenancy) jobSpec {
 // matrixEnv tells an effect which room, and how to reach the homeserver.
 func (t *tenancy) matrixEnv() []corev1.EnvVar {
 	m := t.platform.Matrix
-	return []corev1.EnvVar{
+	return append([]corev1.EnvVar{
 		plainEnv("MATRIX_HOMESERVER", m.Homeserver),
 		plainEnv("MATRIX_SERVER_NAME", m.ServerName),
 		secretEnv("MATRIX_ACCESS_TOKEN", m.TokenSecret),
 		plainEnv("MATRIX_ROOM", t.supportRoom()),
-	}
+	}, t.matrixAuthority().env()...)
 }
 
 // matrixRoomRetire marks the support room inactive.

@@ -37,6 +37,7 @@ func (t *tenancy) pod(c corev1.Container, options ...podOption) corev1.PodSpec {
 	for _, o := range options {
 		o(&p)
 	}
+	t.mountAuthorities(&p)
 	return p
 }
 
@@ -132,14 +133,14 @@ func plainEnv(name, value string) corev1.EnvVar {
 // postgresEnv tells a program how to reach the database server, in libpq's names.
 func (t *tenancy) postgresEnv() []corev1.EnvVar {
 	pg := t.platform.Postgres
-	return []corev1.EnvVar{
+	return append([]corev1.EnvVar{
 		plainEnv("PGHOST", pg.Host),
 		plainEnv("PGPORT", fmt.Sprint(pg.Port)),
 		plainEnv("PGSSLMODE", pg.SSLMode),
 		secretEnv("PGUSER", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "username"}),
 		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "password"}),
 		plainEnv("ODOO_ROLE", pg.OdooRole),
-	}
+	}, t.postgresAuthority().env()...)
 }
 
 // filestoreEnv tells an effect where the filestore is.

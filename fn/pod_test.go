@@ -66,8 +66,10 @@ func problems(spec batchv1.JobSpec) []string {
 		say("security context of the pod: -want, +got:\n%s", diff)
 	}
 	for _, v := range pod.Volumes {
-		if v.PersistentVolumeClaim == nil && v.EmptyDir == nil {
-			say("volume %s, which is neither a claim nor an empty directory", v.Name)
+		// Of a Secret no more than one key: the certificates may lie beside a key.
+		certificates := v.Secret != nil && len(v.Secret.Items) == 1 || v.ConfigMap != nil && len(v.ConfigMap.Items) == 1
+		if v.PersistentVolumeClaim == nil && v.EmptyDir == nil && !certificates {
+			say("volume %s, which is neither a claim, an empty directory, nor certificates", v.Name)
 		}
 	}
 

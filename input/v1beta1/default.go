@@ -75,6 +75,10 @@ func (p *Platform) Default() {
 	set(&p.Events.Stream, "PLANA:events")
 	set(&p.Events.Source, "/planapulse.com/planaclients")
 
+	for _, ca := range []*CABundle{p.Postgres.CASecret, p.Backup.CASecret, p.Matrix.CASecret, p.Account.CASecret, p.Events.CASecret} {
+		ca.setDefaults()
+	}
+
 	set(&p.Quota.Name, "plana-quota")
 	set(&p.Suspension.RedirectURL, "https://my.planapulse.ai/suspended")
 	if p.Deletion.GracePeriod == nil {
@@ -91,6 +95,14 @@ func (r *Version) setDefaults(namespace string, version v1alpha1.OdooVersion) {
 	set(&r.WebsocketPort, 8072)
 	set(&r.FilestoreClaim, "odoo-filestore")
 	set(&r.BackupFilestoreClaim, "odoo-filestore-"+string(version))
+}
+
+func (c *CABundle) setDefaults() {
+	if c == nil {
+		return
+	}
+	set(&c.Kind, CABundleSecret)
+	set(&c.Key, "ca.crt")
 }
 
 func (t *Tier) setDefaults(template string, retentionDays int32, modules []string) {

@@ -58,11 +58,12 @@ func TestParse(t *testing.T) {
 kind: Platform
 domain: example.org
 reservedSubdomains: [api, mail]
-postgres: {host: 10.0.0.5, port: 5433, sslMode: verify-full, odooRole: "plana odoo"}
+postgres: {host: 10.0.0.5, port: 5433, sslMode: verify-full, odooRole: "plana odoo", caSecret: {name: postgres-ca}}
 gateway: {sectionName: https}
 versions: {"18": {namespace: odoo, image: "localhost:5000/odoo@sha256:0123456789012345678901234567890123456789012345678901234567890123"}}
 tiers: {enterprise: {template: big, retentionDays: 3650}}
 effects: {retries: 0, resources: {limits: {cpu: "2", memory: 1Gi}}}
+account: {webhookURL: "https://portal/hooks", caSecret: {kind: ConfigMap, name: authorities, key: bundle.pem}}
 backup: {repository: /backup, window: {start: "23:59", timeZone: UTC}}
 matrix: {invite: ["@support:planapulse.com"]}
 events: {address: "[::1]:6379", tls: true, username: effects}
@@ -72,6 +73,8 @@ events: {address: "[::1]:6379", tls: true, username: effects}
 				p.Domain = "example.org"
 				p.ReservedSubdomains = []string{"api", "mail"}
 				p.Postgres.Host, p.Postgres.Port, p.Postgres.SSLMode, p.Postgres.OdooRole = "10.0.0.5", 5433, "verify-full", "plana odoo"
+				p.Postgres.CASecret = &CABundle{Kind: CABundleSecret, Name: "postgres-ca", Key: "ca.crt"}
+				p.Account.WebhookURL, p.Account.CASecret = "https://portal/hooks", &CABundle{Kind: CABundleConfigMap, Name: "authorities", Key: "bundle.pem"}
 				p.Gateway.SectionName = "https"
 				p.Versions.V18.Namespace = "odoo"
 				p.Versions.V18.Image = "localhost:5000/odoo@sha256:0123456789012345678901234567890123456789012345678901234567890123"
@@ -179,6 +182,15 @@ func TestParseRefuses(t *testing.T) {
 		"EventsAddress":      {reason: "A host and a port.", input: `events: {address: redis}`, want: []string{"events.address: Invalid value"}},
 		"EventsPort":         {reason: "A port is a number.", input: `events: {address: "redis:http"}`, want: []string{"events.address: Invalid value"}},
 		"PasswordSecret":     {reason: "A name and a key.", input: `events: {passwordSecret: {name: "-", key: "-"}}`, want: []string{"events.passwordSecret.name: Invalid value"}},
+		"RedisUser":          {reason: "One word.", input: `events: {username: "effects on"}`, want: []string{"events.username: Invalid value"}},
+		"CAKind":             {reason: "Certificates are in a Secret or in a ConfigMap.", input: `{postgres: {sslMode: verify-full, caSecret: {kind: File, name: ca}}}`, want: []string{"postgres.caSecret.kind: Unsupported value"}},
+		"CAName":             {reason: "An object has a name.", input: `{postgres: {sslMode: verify-full, caSecret: {key: ca.crt}}}`, want: []string{"postgres.caSecret.name: Invalid value"}},
+		"CAKey":              {reason: "A key has no slash.", input: `{postgres: {sslMode: verify-full, caSecret: {name: ca, key: ../ca}}}`, want: []string{"postgres.caSecret.key: Invalid value"}},
+		"CAOfPostgres":       {reason: "With require nothing is verified.", input: `postgres: {caSecret: {name: ca}}`, want: []string{"postgres.caSecret: Invalid value", "verify-full"}},
+		"CAOfEvents":         {reason: "Without TLS nothing is verified.", input: `events: {caSecret: {name: ca}}`, want: []string{"events.caSecret: Invalid value", "tls must be true"}},
+		"CAOfAccount":        {reason: "Without TLS nothing is verified.", input: `account: {caSecret: {name: ca}}`, want: []string{"account.caSecret: Invalid value", "must be https"}},
+		"CAOfMatrix":         {reason: "Without TLS nothing is verified.", input: `matrix: {caSecret: {name: ca}}`, want: []string{"matrix.caSecret: Invalid value", "must be https"}},
+		"CAOfStorage":        {reason: "A folder has no certificate.", input: `backup: {repository: /backup, caSecret: {name: ca}}`, want: []string{"backup.caSecret: Invalid value", "s3:https"}},
 		"Stream":             {reason: "One word.", input: `events: {stream: "PLANA events"}`, want: []string{"events.stream: Invalid value"}},
 		"Source":             {reason: "An URI reference.", input: `events: {source: "%zz"}`, want: []string{"events.source: Invalid value"}},
 		"Quota":              {reason: "An object's name.", input: `quota: {name: A}`, want: []string{"quota.name: Invalid value"}},
@@ -236,10 +248,11 @@ func TestDefaultsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p, err := Parse(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	// What is nil unless it is set has defaults as well, once it is.
+	p := &Platform{}
+	p.Postgres.CASecret, p.Backup.CASecret = &CABundle{}, &CABundle{}
+	p.Matrix.CASecret, p.Account.CASecret, p.Events.CASecret = &CABundle{}, &CABundle{}, &CABundle{}
+	p.Default()
 	raw, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

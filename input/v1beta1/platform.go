@@ -111,7 +111,8 @@ type Postgres struct {
 	Port int32 `json:"port,omitempty"`
 
 	// SSLMode is libpq's sslmode: disable, allow, prefer, require, verify-ca or
-	// verify-full.
+	// verify-full. Only verify-full makes sure that it is this server that
+	// answers.
 	// +kubebuilder:default="require"
 	// +optional
 	SSLMode string `json:"sslMode,omitempty"`
@@ -122,6 +123,13 @@ type Postgres struct {
 	// +kubebuilder:default="provider-sql-postgres-creds"
 	// +optional
 	CredentialsSecret string `json:"credentialsSecret,omitempty"`
+
+	// CASecret holds the certificates of the authorities that sign the server's
+	// certificate. Only these are trusted then. It goes with SSLMode verify-full
+	// (or verify-ca). Unset: the authorities that the image of the pod knows. It
+	// must exist in every namespace in which Jobs run.
+	// +optional
+	CASecret *CABundle `json:"caSecret,omitempty"`
 
 	// OdooRole is the role that Odoo logs in as. Odoo serves the databases that
 	// this role owns, so owning one is what publishes a tenant.
@@ -348,6 +356,12 @@ type Backup struct {
 	// +optional
 	StorageSecret string `json:"storageSecret,omitempty"`
 
+	// CASecret holds the certificates of the authorities that sign the object
+	// storage's certificate, in the backup namespace. Only these are trusted
+	// then. Unset: the authorities that the effects image knows.
+	// +optional
+	CASecret *CABundle `json:"caSecret,omitempty"`
+
 	// Deadline of one backup.
 	// +kubebuilder:default="4h"
 	// +optional
@@ -386,6 +400,34 @@ type SecretKey struct {
 	Key string `json:"key,omitempty"`
 }
 
+// CABundleKind is what kind of object holds certificates.
+//
+// +kubebuilder:validation:Enum=Secret;ConfigMap
+type CABundleKind string
+
+// Kinds of objects that certificates can be in.
+const (
+	CABundleSecret    CABundleKind = "Secret"
+	CABundleConfigMap CABundleKind = "ConfigMap"
+)
+
+// CABundle names one key of a Secret, or of a ConfigMap, that holds certificates
+// of authorities as PEM. It is looked for in the namespace in which it is used.
+type CABundle struct {
+	// Kind of the object: Secret or ConfigMap.
+	// +kubebuilder:default="Secret"
+	// +optional
+	Kind CABundleKind `json:"kind,omitempty"`
+
+	// Name of the object.
+	Name string `json:"name"`
+
+	// Key in the object.
+	// +kubebuilder:default="ca.crt"
+	// +optional
+	Key string `json:"key,omitempty"`
+}
+
 // Matrix homeserver with the support rooms.
 type Matrix struct {
 	// Homeserver URL at which Jobs reach it.
@@ -404,6 +446,12 @@ type Matrix struct {
 	// +optional
 	TokenSecret SecretKey `json:"tokenSecret,omitempty"`
 
+	// CASecret holds the certificates of the authorities that sign the
+	// homeserver's certificate, in the effects' namespace. Only these are trusted
+	// then. Unset: the authorities that the effects image knows.
+	// +optional
+	CASecret *CABundle `json:"caSecret,omitempty"`
+
 	// Invite these users into every support room.
 	// +listType=set
 	// +optional
@@ -421,6 +469,12 @@ type Account struct {
 	// +kubebuilder:default={name: "account-webhook", key: "secret"}
 	// +optional
 	SigningSecret SecretKey `json:"signingSecret,omitempty"`
+
+	// CASecret holds the certificates of the authorities that sign the portal's
+	// certificate, in the effects' namespace. Only these are trusted then. Unset:
+	// the authorities that the effects image knows.
+	// +optional
+	CASecret *CABundle `json:"caSecret,omitempty"`
 }
 
 // Events bus that is told of every tenant.
@@ -434,6 +488,12 @@ type Events struct {
 	// +kubebuilder:default=false
 	// +optional
 	TLS bool `json:"tls,omitempty"`
+
+	// CASecret holds the certificates of the authorities that sign the server's
+	// certificate, in the effects' namespace. Only these are trusted then. Unset:
+	// the authorities that the effects image knows.
+	// +optional
+	CASecret *CABundle `json:"caSecret,omitempty"`
 
 	// Username that Jobs log in to Redis as. Empty: Redis' default user. One
 	// who may add to Stream, and do nothing else, is enough.

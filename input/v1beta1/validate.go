@@ -71,6 +71,7 @@ func (p *Platform) Validate() field.ErrorList {
 	account := field.NewPath("account")
 	v.httpURL(account.Child("webhookURL"), p.Account.WebhookURL)
 	v.secretKey(account.Child("signingSecret"), p.Account.SigningSecret)
+	v.authorities(account.Child("caSecret"), p.Account.CASecret, strings.HasPrefix(p.Account.WebhookURL, "https:"), "webhookURL must be https, or nothing is verified by it")
 
 	p.Events.validate(v, field.NewPath("events"))
 
@@ -95,6 +96,7 @@ func (p *Postgres) validate(v *validator, path *field.Path) {
 	v.port(path.Child("port"), p.Port)
 	v.oneOf(path.Child("sslMode"), p.SSLMode, sslModes)
 	v.subdomain(path.Child("credentialsSecret"), p.CredentialsSecret)
+	v.authorities(path.Child("caSecret"), p.CASecret, strings.HasPrefix(p.SSLMode, "verify-"), "sslMode must be verify-full (or verify-ca), or nothing is verified by it")
 	if len(p.OdooRole) > 63 || strings.ContainsFunc(p.OdooRole, func(r rune) bool { return r < ' ' }) {
 		v.invalid(path.Child("odooRole"), p.OdooRole, "must be the name of a PostgreSQL role: 63 bytes at most, without control characters")
 	}
@@ -189,6 +191,7 @@ func (b *Backup) validate(v *validator, path *field.Path) {
 	}
 	v.secretKey(path.Child("repositorySecret"), b.RepositorySecret)
 	v.subdomain(path.Child("storageSecret"), b.StorageSecret)
+	v.authorities(path.Child("caSecret"), b.CASecret, strings.HasPrefix(b.Repository, "s3:https:"), "repository must be s3:https://…, or nothing is verified by it")
 	v.duration(path.Child("deadline"), b.Deadline, time.Second, 24*time.Hour)
 	b.Resources.validate(v, path.Child("resources"))
 }
@@ -197,6 +200,7 @@ func (m *Matrix) validate(v *validator, path *field.Path) {
 	v.httpURL(path.Child("homeserver"), m.Homeserver)
 	v.host(path.Child("serverName"), m.ServerName)
 	v.secretKey(path.Child("tokenSecret"), m.TokenSecret)
+	v.authorities(path.Child("caSecret"), m.CASecret, strings.HasPrefix(m.Homeserver, "https:"), "homeserver must be https, or nothing is verified by it")
 	for i, user := range m.Invite {
 		if !matrixUser.MatchString(user) {
 			v.invalid(path.Child("invite").Index(i), user, "must be a Matrix user, such as @support:planapulse.com")
@@ -213,6 +217,7 @@ func (e *Events) validate(v *validator, path *field.Path) {
 		v.invalid(path.Child("username"), e.Username, "must be the name of a Redis user, without spaces and control characters")
 	}
 	v.secretKey(path.Child("passwordSecret"), e.PasswordSecret)
+	v.authorities(path.Child("caSecret"), e.CASecret, e.TLS, "tls must be true, or nothing is verified by it")
 	if strings.ContainsFunc(e.Stream, func(r rune) bool { return r <= ' ' }) {
 		v.invalid(path.Child("stream"), e.Stream, "must be the key of a Redis stream, without spaces")
 	}
@@ -290,6 +295,22 @@ func (v *validator) secretKey(path *field.Path, value SecretKey) {
 	v.subdomain(path.Child("name"), value.Name)
 	for _, msg := range validation.IsConfigMapKey(value.Key) {
 		v.invalid(path.Child("key"), value.Key, msg)
+	}
+}
+
+// authorities that a server is verified by. Where there is no TLS they would make
+// people believe that there is.
+func (v *validator) authorities(path *field.Path, value *CABundle, verified bool, otherwise string) {
+	if value == nil {
+		return
+	}
+	v.oneOf(path.Child("kind"), string(value.Kind), []string{string(CABundleSecret), string(CABundleConfigMap)})
+	v.subdomain(path.Child("name"), value.Name)
+	for _, msg := range validation.IsConfigMapKey(value.Key) {
+		v.invalid(path.Child("key"), value.Key, msg)
+	}
+	if !verified {
+		v.invalid(path, value.Name, otherwise)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -17,45 +18,77 @@ import (
 
 // Files in the directory that certify makes.
 const (
+	authorityFile   = "ca.crt"
 	certificateFile = "tls.crt"
 	keyFile         = "tls.key"
 )
 
-// certify makes a key and a certificate for one address, which vouches for
-// itself, and returns the directory they are in.
+// Authority makes an authority that vouches for no server here, and returns the
+// file with its certificate.
+func Authority(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(certify(t, net.IPv4(127, 0, 0, 1)), authorityFile)
+}
+
+// certify makes an authority, and a key and a certificate of that authority's for
+// one address and no name. It returns the directory they are in.
 func certify(t testing.TB, ip net.IP) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatalf("cannot make a key: %v", err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatalf("cannot encode a key: %v", err)
-	}
-	about := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		IPAddresses:           []net.IP{ip},
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
-	if err != nil {
-		t.Fatalf("cannot make a certificate: %v", err)
-	}
 	dir := t.TempDir()
-	for name, block := range map[string]*pem.Block{
-		certificateFile: {Type: "CERTIFICATE", Bytes: certificate},
-		keyFile:         {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+	write := func(name, kind string, content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
 			t.Fatalf("cannot write %s: %v", name, err)
 		}
 	}
+	key := func() *ecdsa.PrivateKey {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatalf("cannot make a key: %v", err)
+		}
+		return k
+	}
+	serial := func() *big.Int {
+		n, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+		if err != nil {
+			t.Fatalf("cannot make a serial number: %v", err)
+		}
+		return n
+	}
+	authorityKey, serverKey := key(), key()
+	authority := &x509.Certificate{
+		SerialNumber:          serial(),
+		Subject:               pkix.Name{CommonName: "a test's authority " + rand.Text()},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		KeyUsage:              x509.KeyUsageCertSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+	}
+	server := &x509.Certificate{
+		SerialNumber: serial(),
+		Subject:      pkix.Name{CommonName: "a test's server"},
+		NotBefore:    authority.NotBefore,
+		NotAfter:     authority.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IPAddresses:  []net.IP{ip},
+	}
+	for name, about := range map[string]*x509.Certificate{authorityFile: authority, certificateFile: server} {
+		public := serverKey.Public()
+		if about == authority {
+			public = authorityKey.Public()
+		}
+		certificate, err := x509.CreateCertificate(rand.Reader, about, authority, public, authorityKey)
+		if err != nil {
+			t.Fatalf("cannot make a certificate: %v", err)
+		}
+		write(name, "CERTIFICATE", certificate)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(serverKey)
+	if err != nil {
+		t.Fatalf("cannot encode a key: %v", err)
+	}
+	write(keyFile, "PRIVATE KEY", private)
 	return dir
 }
 

@@ -35,6 +35,10 @@ type PostgresServer struct {
 	Port     uint16
 	Password string
 
+	// Authority is the file with the certificate of the authority that vouches for
+	// this server, or "" if it speaks no TLS.
+	Authority string
+
 	// Process is the server, to be stopped and continued by tests of slowness.
 	Process *os.Process
 }
@@ -43,6 +47,19 @@ type PostgresServer struct {
 // databases and is a member of Odoo's role but no superuser. It is stopped at
 // the end of the test.
 func Postgres(t testing.TB) *PostgresServer {
+	t.Helper()
+	return startPostgres(t, "")
+}
+
+// PostgresTLS starts a PostgreSQL server that lets nobody in without TLS, with a
+// certificate for its address and no name. It is stopped at the end of the test.
+func PostgresTLS(t testing.TB) *PostgresServer {
+	t.Helper()
+	return startPostgres(t, certify(t, net.IPv4(127, 0, 0, 1)))
+}
+
+// startPostgres with TLS if there is a directory with a certificate.
+func startPostgres(t testing.TB, certificate string) *PostgresServer {
 	t.Helper()
 	began := time.Now()
 	bin := postgresPrograms(t)
@@ -70,6 +87,12 @@ func Postgres(t testing.TB) *PostgresServer {
 		t.Fatalf("cannot initialise PostgreSQL: %v\n%s", err, out)
 	}
 
+	var encrypted []string
+	if certificate != "" {
+		s.Authority = filepath.Join(certificate, authorityFile)
+		encrypted = encrypt(t, data, certificate, attr)
+	}
+
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatalf("cannot create PostgreSQL's log: %v", err)
@@ -80,6 +103,7 @@ func Postgres(t testing.TB) *PostgresServer {
 	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(int(s.Port)),
 		"-c", "listen_addresses="+s.Host, "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50")
+	server.Args = append(server.Args, encrypted...)
 	server.Dir, server.SysProcAttr = dir, attr
 	server.Stdout, server.Stderr = log, log
 	if err := server.Start(); err != nil {
@@ -117,9 +141,35 @@ func Postgres(t testing.TB) *PostgresServer {
 	return s
 }
 
+// encrypt has a server that isn't running yet take connections with TLS only, and
+// returns the flags that it is to be started with.
+func encrypt(t testing.TB, data, certificate string, attr *syscall.SysProcAttr) []string {
+	t.Helper()
+	for _, name := range []string{certificateFile, keyFile} {
+		// PostgreSQL takes a key only if it is the server's own.
+		b, err := os.ReadFile(filepath.Join(certificate, name))
+		if err != nil {
+			t.Fatalf("cannot read %s: %v", name, err)
+		}
+		to := filepath.Join(data, name)
+		if err := os.WriteFile(to, b, 0o600); err != nil {
+			t.Fatalf("cannot write PostgreSQL's %s: %v", name, err)
+		}
+		if c := attr.Credential; c != nil {
+			if err := os.Chown(to, int(c.Uid), int(c.Gid)); err != nil {
+				t.Fatalf("cannot give %s to PostgreSQL: %v", name, err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte("hostssl all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
+		t.Fatalf("cannot write who may connect: %v", err)
+	}
+	return []string{"-c", "ssl=on", "-c", "ssl_cert_file=" + certificateFile, "-c", "ssl_key_file=" + keyFile}
+}
+
 // Environ is what an effect is told about this server.
 func (s *PostgresServer) Environ() map[string]string {
-	return map[string]string{
+	environ := map[string]string{
 		"PGHOST":     s.Host,
 		"PGPORT":     strconv.Itoa(int(s.Port)),
 		"PGUSER":     PostgresAdmin,
@@ -127,16 +177,24 @@ func (s *PostgresServer) Environ() map[string]string {
 		"PGSSLMODE":  "disable",
 		"ODOO_ROLE":  PostgresOdoo,
 	}
+	if s.Authority != "" {
+		environ["PGSSLMODE"], environ["PGSSLROOTCERT"] = "verify-full", s.Authority
+	}
+	return environ
 }
 
 // URL of a database on this server, for one role.
 func (s *PostgresServer) URL(role, database string) string {
+	query := url.Values{"sslmode": {"disable"}}
+	if s.Authority != "" {
+		query = url.Values{"sslmode": {"verify-full"}, "sslrootcert": {s.Authority}}
+	}
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(role, s.Password),
 		Host:     net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))),
 		Path:     "/" + database,
-		RawQuery: "sslmode=disable",
+		RawQuery: query.Encode(),
 	}
 	return u.String()
 }

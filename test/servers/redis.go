@@ -29,8 +29,8 @@ type RedisServer struct {
 	Username string
 	Password string
 
-	// Authority is the file with the certificate that vouches for this server's,
-	// or "" if it speaks no TLS.
+	// Authority is the file with the certificate of the authority that vouches for
+	// this server, or "" if it speaks no TLS.
 	Authority string
 
 	admin string
@@ -66,11 +66,12 @@ func startRedis(t testing.TB, certificate string) *RedisServer {
 	}
 	listen := []string{"port " + port}
 	if certificate != "" {
-		s.Authority = filepath.Join(certificate, certificateFile)
+		s.Authority = filepath.Join(certificate, authorityFile)
 		s.tls = trusting(t, s.Authority)
 		listen = []string{
 			"port 0", "tls-port " + port, "tls-auth-clients no",
-			"tls-cert-file " + s.Authority, "tls-key-file " + filepath.Join(certificate, keyFile),
+			"tls-cert-file " + filepath.Join(certificate, certificateFile), "tls-key-file " + filepath.Join(certificate, keyFile),
+			"tls-ca-cert-file " + s.Authority,
 		}
 	}
 	server := exec.Command(program, "-")
@@ -117,7 +118,7 @@ func (s *RedisServer) Environ() map[string]string {
 		"EVENT_STREAM":   RedisStream,
 	}
 	if s.Authority != "" {
-		environ["REDIS_TLS"], environ["SSL_CERT_FILE"] = "true", s.Authority
+		environ["REDIS_TLS"], environ["REDIS_CA_FILE"] = "true", s.Authority
 	}
 	return environ
 }

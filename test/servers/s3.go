@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,14 +29,32 @@ type S3Server struct {
 	Bucket    string
 	Dir       string
 
-	port    uint16
-	process *os.Process
-	stopped chan struct{}
+	// Authority is the file with the certificate of the authority that vouches for
+	// this server, or "" if it speaks no TLS.
+	Authority string
+
+	certificate string
+	port        uint16
+	process     *os.Process
+	stopped     chan struct{}
 }
 
 // S3 starts an object store with one empty bucket. It is stopped at the end of
 // the test.
 func S3(t testing.TB) *S3Server {
+	t.Helper()
+	return startS3(t, "")
+}
+
+// S3TLS starts an object store that speaks nothing but TLS, with a certificate for
+// its address and no name. It is stopped at the end of the test.
+func S3TLS(t testing.TB) *S3Server {
+	t.Helper()
+	return startS3(t, certify(t, net.IPv4(127, 0, 0, 1)))
+}
+
+// startS3 with TLS if there is a directory with a certificate.
+func startS3(t testing.TB, certificate string) *S3Server {
 	t.Helper()
 	s := &S3Server{
 		AccessKey: "access-" + rand.Text(),
@@ -44,7 +63,12 @@ func S3(t testing.TB) *S3Server {
 		Dir:       t.TempDir(),
 		port:      freePort(t),
 	}
-	s.Endpoint = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port)))
+	scheme := "http://"
+	if certificate != "" {
+		scheme = "https://"
+		s.certificate, s.Authority = certificate, filepath.Join(certificate, authorityFile)
+	}
+	s.Endpoint = scheme + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port)))
 	if err := os.Mkdir(filepath.Join(s.Dir, s.Bucket), 0o755); err != nil {
 		t.Fatalf("cannot make the bucket: %v", err)
 	}
@@ -61,6 +85,9 @@ func (s *S3Server) Start(t testing.TB) {
 	// The empty configuration keeps the user's own out.
 	server := exec.Command(rclone, "serve", "s3", s.Dir, "--addr", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port))),
 		"--auth-key", s.AccessKey+","+s.SecretKey, "--config", "")
+	if s.certificate != "" {
+		server.Args = append(server.Args, "--cert", filepath.Join(s.certificate, certificateFile), "--key", filepath.Join(s.certificate, keyFile))
+	}
 	server.Stdout, server.Stderr = &log, &log
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := server.Start(); err != nil {
@@ -78,6 +105,8 @@ func (s *S3Server) Start(t testing.TB) {
 	client, err := minio.New(net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port))), &minio.Options{
 		Creds:      credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
 		MaxRetries: 1,
+		Secure:     s.Authority != "",
+		Transport:  s.transport(t),
 	})
 	if err != nil {
 		t.Fatalf("cannot make a client for the S3 server: %v", err)
@@ -134,22 +163,41 @@ func (s *S3Server) Repository(path string) string {
 
 // Environ is what an effect is told about this server, but for the repository.
 func (s *S3Server) Environ() map[string]string {
-	return map[string]string{
+	environ := map[string]string{
 		"AWS_ACCESS_KEY_ID":     s.AccessKey,
 		"AWS_SECRET_ACCESS_KEY": s.SecretKey,
 	}
+	if s.Authority != "" {
+		environ["RESTIC_CACERT"] = s.Authority
+	}
+	return environ
 }
 
 // Client of this server.
 func (s *S3Server) Client(t testing.TB) *minio.Client {
 	t.Helper()
 	client, err := minio.New(net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port))), &minio.Options{
-		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
+		Creds:     credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
+		Secure:    s.Authority != "",
+		Transport: s.transport(t),
 	})
 	if err != nil {
 		t.Fatalf("cannot make a client for the S3 server: %v", err)
 	}
 	return client
+}
+
+// transport on which this server is trusted.
+func (s *S3Server) transport(t testing.TB) http.RoundTripper {
+	t.Helper()
+	transport, err := minio.DefaultTransport(s.Authority != "")
+	if err != nil {
+		t.Fatalf("cannot make a client for the S3 server: %v", err)
+	}
+	if s.Authority != "" {
+		transport.TLSClientConfig = trusting(t, s.Authority)
+	}
+	return transport
 }
 
 // Size of all objects under a path of the bucket, in bytes.
