@@ -3,7 +3,7 @@ package effect
 // Effects returns every effect, in the order in which a tenant meets them.
 func Effects() []Effect {
 	return []Effect{
-		define("filestore-clone", "Gives the tenant the files of its template: as hard links, or else as copies.", FilestoreClone),
+		define("filestore-clone", "Gives the tenant copies of its template's files, which share blocks with them where the file system can.", FilestoreClone),
 		define("module-grant", "Lets Odoo's role install modules into a database that isn't its own yet.", ModuleGrant),
 		define("module-verify", "Tells whether Odoo has installed every module that it was asked for.", ModuleVerify),
 		define("tenant-prepare", "Turns a clone of the template's database into the tenant's own, in one transaction.", TenantPrepare),

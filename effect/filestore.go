@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Validate where the filestore is.
@@ -52,6 +53,35 @@ func openDirectory(root *os.Root, database string) (dir *os.Root, exists bool, e
 	return dir, true, nil
 }
 
+// openFile opens a regular file to read, and nothing else: a link is read as what
+// it leads to, a named pipe waits for a writer for ever, and a device does what a
+// device does. The directory may be a hostile tenant's, who swaps one for the other
+// in between.
+func openFile(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	want, err := dir.Lstat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !want.Mode().IsRegular() {
+		return nil, nil, Hopeless(fmt.Errorf("%q must be a file, but is a %s", name, kind(want.Mode())))
+	}
+	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := f.Stat()
+	if err != nil || !os.SameFile(want, got) {
+		return nil, nil, errors.Join(fmt.Errorf("%q was replaced while it was being opened", name), err, f.Close())
+	}
+	return f, got, nil
+}
+
+// openList opens a directory to list it. A tenant can put anything else in its
+// place at any time.
+func openList(dir *os.Root, name string) (*os.File, error) {
+	return dir.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+}
+
 // kind of a file that isn't what was hoped for, in words.
 func kind(mode fs.FileMode) string {
 	switch {
@@ -61,6 +91,12 @@ func kind(mode fs.FileMode) string {
 		return "directory"
 	case mode&fs.ModeSymlink != 0:
 		return "symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeDevice != 0:
+		return "device"
 	default:
 		return "special file"
 	}

@@ -10,10 +10,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // FilestoreCloneConfig configures filestore-clone.
@@ -21,7 +23,8 @@ type FilestoreCloneConfig struct {
 	Tenant
 	Filestore
 
-	Template string `env:"TEMPLATE_DATABASE,required,notEmpty" doc:"The template's database, whose files the tenant starts with."`
+	Template     string `env:"TEMPLATE_DATABASE,required,notEmpty" doc:"The template's database, whose files the tenant starts with."`
+	TemplateRoot string `env:"TEMPLATE_ROOT"                       doc:"Directory in which the template's database has a directory of its own name, where that isn't FILESTORE_ROOT. It may be another mount, and is only read."`
 }
 
 // Validate returns all that is wrong.
@@ -33,7 +36,22 @@ func (c FilestoreCloneConfig) Validate() error {
 	if c.Template == c.Database {
 		errs = append(errs, fmt.Errorf("TEMPLATE_DATABASE: %q is the tenant's own database", c.Template))
 	}
+	if c.TemplateRoot != "" && !filepath.IsAbs(c.TemplateRoot) {
+		errs = append(errs, fmt.Errorf("TEMPLATE_ROOT: %q must be an absolute path", c.TemplateRoot))
+	}
 	return errors.Join(errs...)
+}
+
+// openTemplate opens the directory in which the template's is.
+func (c FilestoreCloneConfig) openTemplate() (*os.Root, error) {
+	if c.TemplateRoot == "" {
+		return c.open()
+	}
+	root, err := os.OpenRoot(c.TemplateRoot)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open TEMPLATE_ROOT: is the volume mounted? %w", err)
+	}
+	return root, nil
 }
 
 // What a clone leaves in the tenant's directory beside the files themselves. It
@@ -50,6 +68,9 @@ const (
 
 	// cloneTemporary begins the name of a file that is being written.
 	cloneTemporary = ".filestore-clone.tmp-"
+
+	// cloneMarkSize is far beyond what a mark has.
+	cloneMarkSize = 64 << 10
 )
 
 // cloneMark is the content of a mark.
@@ -59,9 +80,12 @@ type cloneMark struct {
 	Template string `json:"template"`
 }
 
-// FilestoreClone gives the tenant the files of its template: as hard links,
-// which take no space, and where those can't be had as copies. Sharing is safe:
-// Odoo names a file by its content, writes it once, and only ever unlinks it.
+// FilestoreClone gives the tenant copies of its template's files, which share the
+// template's blocks where the file system can do that, and so take no space until
+// one of them is written to.
+//
+// They are no hard links. Those are one file with many names: a tenant who writes
+// to theirs changes the template's, and that of every other tenant.
 //
 // The mark that the clone is complete is written when it is. Without it, a run
 // goes on where the one before it was killed.
@@ -71,10 +95,15 @@ func FilestoreClone(ctx context.Context, c FilestoreCloneConfig) error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // Each file in it was closed.
+	templates, err := c.openTemplate()
+	if err != nil {
+		return err
+	}
+	defer templates.Close() //nolint:errcheck // It was only read from.
 
-	if err := c.clone(ctx, root); err != nil {
+	if err := c.clone(ctx, root, templates); err != nil {
 		// Another run that is complete has taken our temporary files for leftovers.
-		if m, markErr := readCloneMark(root, c.Database, cloneComplete); markErr == nil && c.owns(m) {
+		if c.isComplete(root) {
 			slog.InfoContext(ctx, "Another run has completed the clone", "directory", c.Database)
 			return nil
 		}
@@ -83,8 +112,19 @@ func FilestoreClone(ctx context.Context, c FilestoreCloneConfig) error {
 	return nil
 }
 
-func (c FilestoreCloneConfig) clone(ctx context.Context, root *os.Root) error {
-	template, exists, err := openDirectory(root, c.Template)
+// isComplete tells whether the tenant's directory is marked as complete.
+func (c FilestoreCloneConfig) isComplete(root *os.Root) bool {
+	dir, exists, err := openDirectory(root, c.Database)
+	if !exists || err != nil {
+		return false
+	}
+	defer dir.Close() //nolint:errcheck // It was only read from.
+	m, err := readCloneMark(dir, cloneComplete)
+	return err == nil && c.owns(m)
+}
+
+func (c FilestoreCloneConfig) clone(ctx context.Context, root, templates *os.Root) error {
+	template, exists, err := openDirectory(templates, c.Template)
 	if err != nil {
 		return err
 	}
@@ -96,54 +136,59 @@ func (c FilestoreCloneConfig) clone(ctx context.Context, root *os.Root) error {
 	}
 	defer template.Close() //nolint:errcheck // It was only read from.
 
-	complete, err := c.claim(root, template)
+	if err := root.Mkdir(c.Database, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot create the tenant's directory: %w", err)
+	}
+	dir, exists, err := openDirectory(root, c.Database)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return errors.New("the tenant's directory was removed while it was being filled")
+	}
+	defer dir.Close() //nolint:errcheck // Each file in it was closed.
+
+	complete, err := c.claim(dir, template)
 	if err != nil {
 		return err
 	}
 	if complete {
 		slog.InfoContext(ctx, "The filestore was cloned already: nothing to do", "directory", c.Database)
-		return c.removeTemporary(root)
+		return removeTemporary(dir)
 	}
 
-	cl := &cloner{root: root, from: c.Template, to: c.Database, links: true, said: time.Now()}
+	cl := &cloner{from: template, to: dir, reflinks: true, said: time.Now()}
 	if err := fs.WalkDir(template.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
-			return fmt.Errorf("stopped after %d files; the next run goes on: %w", cl.linked+cl.copied+cl.there, err)
+			return fmt.Errorf("stopped after %d files; the next run goes on: %w", cl.reflinked+cl.copied+cl.there, err)
 		}
 		return cl.add(ctx, name, entry)
 	}); err != nil {
 		return err
 	}
-	if err := c.writeMark(root, cloneComplete); err != nil {
+	// Once for all of them: for each file by itself it takes longer than the copy.
+	if err := syncFileSystem(dir); err != nil {
+		return fmt.Errorf("cannot have the files written to disk: %w", err)
+	}
+	if err := c.writeMark(dir, cloneComplete); err != nil {
 		return err
 	}
-	if err := c.removeTemporary(root); err != nil {
+	if err := removeTemporary(dir); err != nil {
 		return err
 	}
 	slog.InfoContext(ctx, "The filestore is cloned", "directory", c.Database, "template", c.Template,
-		"linked", cl.linked, "copied", cl.copied, "bytesCopied", cl.bytes, "alreadyThere", cl.there)
+		"reflinked", cl.reflinked, "copied", cl.copied, "bytesCopied", cl.bytes, "alreadyThere", cl.there)
 	return nil
 }
 
 // claim the tenant's directory before anything is put into it, and report
 // whether the clone is complete. A directory with files that no run of ours for
 // this tenant has put there isn't touched.
-func (c FilestoreCloneConfig) claim(root, template *os.Root) (complete bool, err error) {
+func (c FilestoreCloneConfig) claim(dir, template *os.Root) (complete bool, err error) {
 	like, err := template.Stat(".")
 	if err != nil {
 		return false, fmt.Errorf("cannot look at the template's directory: %w", err)
 	}
-	if err := root.Mkdir(c.Database, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false, fmt.Errorf("cannot create the tenant's directory: %w", err)
-	}
-	dir, exists, err := openDirectory(root, c.Database)
-	if err != nil {
-		return false, err
-	}
-	if !exists {
-		return false, errors.New("the tenant's directory was removed while it was being filled")
-	}
-	defer dir.Close() //nolint:errcheck // It was only read from.
 
 	// In this order: another run writes its mark first and files then, so that
 	// files without a mark are nobody's of ours.
@@ -151,10 +196,10 @@ func (c FilestoreCloneConfig) claim(root, template *os.Root) (complete bool, err
 	if err != nil {
 		return false, err
 	}
-	m, err := readCloneMark(root, c.Database, cloneComplete)
+	m, err := readCloneMark(dir, cloneComplete)
 	complete = err == nil
 	if errors.Is(err, fs.ErrNotExist) {
-		m, err = readCloneMark(root, c.Database, cloneBegun)
+		m, err = readCloneMark(dir, cloneBegun)
 	}
 	unmarked := errors.Is(err, fs.ErrNotExist)
 	switch {
@@ -163,16 +208,16 @@ func (c FilestoreCloneConfig) claim(root, template *os.Root) (complete bool, err
 	case err != nil && !unmarked:
 		return false, err
 	case !unmarked && !c.owns(m):
-		return false, Hopeless(fmt.Errorf("the directory belongs to tenant %s/%s, and this one is %s: if that tenant is gone, remove the directory", m.Tenant, m.UID, c.mark()))
+		return false, Hopeless(fmt.Errorf("the directory belongs to tenant %q, and this one is %s: if that tenant is gone, remove the directory", m.Tenant+"/"+m.UID, c.mark()))
 	case complete:
 		return true, nil
 	}
 
-	if err := resemble(root, c.Database, like); err != nil {
+	if err := resemble(dir, ".", like); err != nil {
 		return false, err
 	}
 	if unmarked {
-		return false, c.writeMark(root, cloneBegun)
+		return false, c.writeMark(dir, cloneBegun)
 	}
 	return false, nil
 }
@@ -185,16 +230,25 @@ func (c FilestoreCloneConfig) owns(m cloneMark) bool {
 // anyFile returns the name of something in a directory, and nothing if it has
 // nothing but what a run that was killed while it claimed it may have left.
 func anyFile(dir *os.Root) (string, error) {
-	entries, err := fs.ReadDir(dir.FS(), ".")
+	d, err := openList(dir, ".")
 	if err != nil {
 		return "", fmt.Errorf("cannot list the tenant's directory: %w", err)
 	}
-	for _, e := range entries {
-		if !isClones(e.Name()) {
-			return e.Name(), nil
+	defer d.Close() //nolint:errcheck // It was only read from.
+	for {
+		names, err := d.Readdirnames(1000)
+		for _, name := range names {
+			if !isClones(name) {
+				return name, nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return "", nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("cannot list the tenant's directory: %w", err)
 		}
 	}
-	return "", nil
 }
 
 // isClones tells whether a file in a database's directory is a clone's own,
@@ -204,25 +258,36 @@ func isClones(name string) bool {
 }
 
 // readCloneMark reads one of the marks of a database's directory.
-func readCloneMark(root *os.Root, database, name string) (cloneMark, error) {
+func readCloneMark(dir *os.Root, name string) (cloneMark, error) {
 	var m cloneMark
-	data, err := root.ReadFile(path.Join(database, name))
-	if err != nil {
+	f, _, err := openFile(dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return m, err
 	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, Hopeless(fmt.Errorf("cannot read %s/%s, which says whose the directory is: %w. If nobody else needs the directory, remove that file", database, name, err))
+	var data []byte
+	if err == nil {
+		// A tenant can make it as large as it likes.
+		data, err = io.ReadAll(io.LimitReader(f, cloneMarkSize))
+		err = errors.Join(err, f.Close())
 	}
-	return m, nil
+	if err == nil {
+		if jsonErr := json.Unmarshal(data, &m); jsonErr != nil {
+			err = Hopeless(jsonErr)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("cannot read %s in the tenant's directory, which says whose that is: %w. If nobody else needs the directory, remove %s", name, err, name)
+	}
+	return m, err
 }
 
 // writeMark writes one of the marks of the tenant's directory.
-func (c FilestoreCloneConfig) writeMark(root *os.Root, name string) error {
+func (c FilestoreCloneConfig) writeMark(dir *os.Root, name string) error {
 	data, err := json.Marshal(cloneMark{Tenant: c.Name, UID: c.UID, Template: c.Template})
 	if err == nil {
-		err = replaceFile(root, c.Database, name, 0o644, func(f *os.File) error {
+		err = replaceFile(dir, name, 0o644, func(f *os.File) error {
 			_, err := f.Write(append(data, '\n'))
-			return err
+			return errors.Join(err, f.Sync())
 		})
 	}
 	if err != nil {
@@ -232,8 +297,8 @@ func (c FilestoreCloneConfig) writeMark(root *os.Root, name string) error {
 }
 
 // removeTemporary removes what runs that were killed have left half written.
-func (c FilestoreCloneConfig) removeTemporary(root *os.Root) error {
-	entries, err := fs.ReadDir(root.FS(), c.Database)
+func removeTemporary(dir *os.Root) error {
+	entries, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
 		return fmt.Errorf("cannot list the tenant's directory: %w", err)
 	}
@@ -241,7 +306,7 @@ func (c FilestoreCloneConfig) removeTemporary(root *os.Root) error {
 		if !strings.HasPrefix(e.Name(), cloneTemporary) {
 			continue
 		}
-		if err := root.Remove(path.Join(c.Database, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := dir.Remove(e.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove what an earlier run left half written: %w", err)
 		}
 	}
@@ -249,10 +314,10 @@ func (c FilestoreCloneConfig) removeTemporary(root *os.Root) error {
 }
 
 // replaceFile writes a file of a database's directory under a name of its own,
-// and when it has safely arrived on disk gives it its right one.
-func replaceFile(root *os.Root, database, name string, mode fs.FileMode, write func(*os.File) error) error {
-	temporary := path.Join(database, cloneTemporary+rand.Text())
-	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode.Perm())
+// and when all of it is written gives it its right one.
+func replaceFile(dir *os.Root, name string, mode fs.FileMode, write func(*os.File) error) error {
+	temporary := cloneTemporary + rand.Text()
+	f, err := dir.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode.Perm())
 	if err != nil {
 		return err
 	}
@@ -260,24 +325,32 @@ func replaceFile(root *os.Root, database, name string, mode fs.FileMode, write f
 	if err = f.Chmod(mode); err == nil {
 		err = write(f)
 	}
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, root.Remove(temporary))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, dir.Remove(temporary))
 	}
-	return root.Rename(temporary, path.Join(database, name))
+	return dir.Rename(temporary, name)
+}
+
+// syncFileSystem has all of a directory's file system written to disk.
+func syncFileSystem(dir *os.Root) error {
+	d, err := openList(dir, ".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
 // A cloner adds one entry of the template after the other to the tenant's
 // directory.
 type cloner struct {
-	root     *os.Root
-	from, to string
+	from, to *os.Root
 
-	// links is whether the file system has shown no sign of not having them.
-	links bool
+	// reflinks is whether the file system has shown no sign of not having them.
+	reflinks bool
 
-	linked, copied, there int
-	bytes                 int64
-	said                  time.Time
+	reflinked, copied, there int
+	bytes                    int64
+	said                     time.Time
 }
 
 func (cl *cloner) add(ctx context.Context, name string, entry fs.DirEntry) error {
@@ -290,15 +363,15 @@ func (cl *cloner) add(ctx context.Context, name string, entry fs.DirEntry) error
 	case entry.IsDir():
 		return cl.addDirectory(name, entry)
 	case entry.Type().IsRegular():
-		if err := cl.addFile(ctx, name, entry); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := cl.addFile(ctx, name); err != nil {
+			return fmt.Errorf("%q: %w", name, err)
 		}
 	default:
-		return Hopeless(fmt.Errorf("%s in the template is a %s, which Odoo never creates: remove it", name, kind(entry.Type())))
+		return Hopeless(fmt.Errorf("%q in the template is a %s, which Odoo never creates: remove it", name, kind(entry.Type())))
 	}
 
 	if time.Since(cl.said) > progressInterval {
-		slog.InfoContext(ctx, "Cloning the filestore", "linked", cl.linked, "copied", cl.copied, "bytesCopied", cl.bytes, "alreadyThere", cl.there)
+		slog.InfoContext(ctx, "Cloning the filestore", "reflinked", cl.reflinked, "copied", cl.copied, "bytesCopied", cl.bytes, "alreadyThere", cl.there)
 		cl.said = time.Now()
 	}
 	return nil
@@ -309,41 +382,24 @@ func (cl *cloner) addDirectory(name string, entry fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	to := path.Join(cl.to, name)
-	if err := cl.root.Mkdir(to, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := cl.to.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return resemble(cl.root, to, like)
+	return resemble(cl.to, name, like)
 }
 
-func (cl *cloner) addFile(ctx context.Context, name string, entry fs.DirEntry) error {
-	want, err := entry.Info()
+func (cl *cloner) addFile(ctx context.Context, name string) error {
+	source, want, err := openFile(cl.from, name)
 	if err != nil {
 		return err
 	}
-	from, to := path.Join(cl.from, name), path.Join(cl.to, name)
-	if cl.links {
-		switch err := cl.root.Link(from, to); {
-		case err == nil:
-			cl.linked++
-			return nil
-		case errors.Is(err, fs.ErrExist):
-			// Looked at below.
-		case errors.Is(err, syscall.EXDEV), errors.Is(err, errors.ErrUnsupported):
-			cl.links = false
-		case errors.Is(err, syscall.EMLINK), errors.Is(err, fs.ErrPermission):
-			// This file has as many names as the file system allows, or the kernel
-			// doesn't let us link what isn't ours. The next one may be different.
-		default:
-			return err
-		}
-	}
+	defer source.Close() //nolint:errcheck // It was only read from.
 
 	// Each file gets its name when all of it is there, so size tells apart only
-	// what a power failure has left.
-	got, err := cl.root.Lstat(to)
+	// what a power failure has left. A version before this one made hard links.
+	got, err := cl.to.Lstat(name)
 	switch {
-	case err == nil && got.Mode().IsRegular() && got.Size() == want.Size():
+	case err == nil && got.Mode().IsRegular() && got.Size() == want.Size() && !os.SameFile(got, want):
 		cl.there++
 		return nil
 	case err == nil && !got.Mode().IsRegular():
@@ -351,19 +407,14 @@ func (cl *cloner) addFile(ctx context.Context, name string, entry fs.DirEntry) e
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return cl.copyFile(ctx, name, want)
-}
 
-func (cl *cloner) copyFile(ctx context.Context, name string, want fs.FileInfo) error {
-	source, err := cl.root.OpenFile(path.Join(cl.from, name), os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer source.Close() //nolint:errcheck // It was only read from.
-
-	err = replaceFile(cl.root, cl.to, name, want.Mode().Perm(), func(f *os.File) error {
+	return replaceFile(cl.to, name, want.Mode().Perm(), func(f *os.File) error {
 		if err := giveAway(f, want); err != nil {
 			return err
+		}
+		if cl.reflink(f, source) {
+			cl.reflinked++
+			return nil
 		}
 		// In pieces, so that a stop doesn't wait for the largest of files; each
 		// piece is the kernel's to copy. One byte more than the file has finds its
@@ -373,6 +424,7 @@ func (cl *cloner) copyFile(ctx context.Context, name string, want fs.FileInfo) e
 			n, err := io.CopyN(f, source, piece)
 			cl.bytes += n
 			if errors.Is(err, io.EOF) {
+				cl.copied++
 				return nil
 			}
 			if err := errors.Join(err, context.Cause(ctx)); err != nil {
@@ -380,11 +432,19 @@ func (cl *cloner) copyFile(ctx context.Context, name string, want fs.FileInfo) e
 			}
 		}
 	})
-	if err != nil {
-		return err
+}
+
+// reflink makes a file share the blocks of another one, until either is written
+// to, and tells whether it could.
+func (cl *cloner) reflink(to, from *os.File) bool {
+	if !cl.reflinks {
+		return false
 	}
-	cl.copied++
-	return nil
+	// Most file systems don't have it, and none has it across two; each says so in
+	// a way of its own. The copy then says what else may be wrong.
+	err := unix.IoctlFileClone(int(to.Fd()), int(from.Fd()))
+	cl.reflinks = err == nil
+	return err == nil
 }
 
 // resemble gives a directory of the tenant's the owner and mode that the
@@ -396,9 +456,9 @@ func resemble(root *os.Root, name string, like fs.FileInfo) error {
 		return err
 	}
 	if !got.IsDir() {
-		return Hopeless(fmt.Errorf("%s in the filestore must be a directory, but is a %s", name, kind(got.Mode())))
+		return Hopeless(fmt.Errorf("%q in the tenant's directory must be a directory, but is a %s", name, kind(got.Mode())))
 	}
-	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
+	dir, err := openList(root, name)
 	if err != nil {
 		return err
 	}
@@ -407,7 +467,7 @@ func resemble(root *os.Root, name string, like fs.FileInfo) error {
 	const kept = fs.ModePerm | fs.ModeSetgid | fs.ModeSticky
 	if got.Mode()&kept != like.Mode()&kept {
 		if err := dir.Chmod(like.Mode() & kept); err != nil {
-			return fmt.Errorf("cannot give %s the mode of the template's directory: %w", name, err)
+			return fmt.Errorf("cannot give %q the mode of the template's directory: %w", name, err)
 		}
 	}
 	return giveAway(dir, like)

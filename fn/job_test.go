@@ -505,7 +505,7 @@ func TestJobs(t *testing.T) {
 		want     want
 	}{
 		"filestore-clone": {
-			reason:   "The filestore is mounted whole, because a hard link can't cross mounts.",
+			reason:   "The files come from the template's directory of the same filestore.",
 			template: true,
 			want: want{
 				namespace: "plana-odoo-18", name: "filestore-clone-acme-23", image: effects, deadline: 600,

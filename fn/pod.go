@@ -99,8 +99,7 @@ func withVolume(name, path string, readOnly bool, source corev1.VolumeSource) po
 	}
 }
 
-// filestoreRoot is where the filestore is mounted: whole, because a hard link
-// can't cross from one mount to another.
+// filestoreRoot is where the filestore is mounted.
 const filestoreRoot = "/var/lib/odoo/filestore"
 
 // withFilestore mounts the filestore of the tenant's version.
