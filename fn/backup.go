@@ -165,7 +165,7 @@ const annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
 // whatever a status remembers that came out of an older backup.
 func needsFinalBackup(t *tenancy) bool {
 	db := t.observed.database
-	served := db != nil && ptr.Deref(db.Spec.ForProvider.Owner, "") == t.platform.Postgres.OdooRole
+	served := db != nil && t.isReleaseRole(ptr.Deref(db.Spec.ForProvider.Owner, ""))
 	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt || served
 	return inService && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
 }

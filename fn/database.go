@@ -88,7 +88,7 @@ func database(t *tenancy) (composed, outcome) {
 		db.Spec.ProviderConfigReference = observed.Spec.ProviderConfigReference
 	}
 	if t.done(effectTenantPrepare) {
-		params.Owner = ptr.To(t.platform.Postgres.OdooRole)
+		params.Owner = ptr.To(t.releaseRole())
 	}
 
 	return composed{object: db}, t.databaseOutcome()
@@ -225,7 +225,7 @@ func (t *tenancy) providerTrouble() Trouble {
 // publish waits for the database to be Odoo's. The step before it, by being
 // done, is what makes the database step ask for that.
 func publish(t *tenancy) (composed, outcome) {
-	role := t.platform.Postgres.OdooRole
+	role := t.releaseRole()
 	db := t.observed.database
 	if db == nil || ptr.Deref(db.Spec.ForProvider.Owner, "") != role || !synced(db) {
 		return composed{}, settling(reasonPublishing, "database %s is being handed over to role %s", t.database, role)

@@ -39,7 +39,7 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 		Args:    args,
 		// All that Odoo creates must belong to its own role, which doesn't own
 		// the database yet: else it would be listed while half installed.
-		Env:             append(env, plainEnv("PGOPTIONS", "-c role="+pgOption(t.platform.Postgres.OdooRole))),
+		Env:             append(env, plainEnv("PGOPTIONS", "-c role="+pgOption(t.releaseRole()))),
 		Resources:       requirements(t.platform.Effects.InstallResources),
 		SecurityContext: restricted(),
 	}

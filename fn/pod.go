@@ -138,7 +138,7 @@ func (t *tenancy) postgresEnv() []corev1.EnvVar {
 		plainEnv("PGSSLMODE", pg.SSLMode),
 		secretEnv("PGUSER", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "username"}),
 		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "password"}),
-		plainEnv("ODOO_ROLE", pg.OdooRole),
+		plainEnv("ODOO_ROLE", t.releaseRole()),
 	}, t.postgresAuthority().env()...)
 }
 

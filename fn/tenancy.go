@@ -128,6 +128,17 @@ func (t *tenancy) url() string {
 	return "https://" + t.database
 }
 
+// releaseRole is the role that Odoo of the tenant's version logs in as.
+func (t *tenancy) releaseRole() string {
+	return t.version.DatabaseRole
+}
+
+// isReleaseRole tells whether some version's Odoo logs in as a role. The tenant may
+// have been served by another one, before its version had a role of its own.
+func (t *tenancy) isReleaseRole(role string) bool {
+	return slices.Contains(t.platform.ReleaseRoles(), role)
+}
+
 // supportRoom is the name and alias of the tenant's Matrix room.
 func (t *tenancy) supportRoom() string {
 	return fmt.Sprintf("support-%s-%03d", t.client.Spec.Subdomain, t.client.Spec.ProjectID)

@@ -22,8 +22,12 @@ func (p *Platform) Default() {
 	set(&p.Postgres.Host, "pg01.planapulse.com")
 	set(&p.Postgres.Port, 5432)
 	set(&p.Postgres.SSLMode, "require")
+	set(&p.Postgres.ProvisioningRole, "plana")
 	set(&p.Postgres.CredentialsSecret, "provider-sql-postgres-creds")
 	set(&p.Postgres.OdooRole, "odoo")
+	set(&p.Postgres.OdooSecret, "odoo-postgres-creds")
+	set(&p.Postgres.BackupRole, "plana_backup")
+	set(&p.Postgres.BackupSecret, "postgres-backup-creds")
 
 	set(&p.Gateway.Namespace, "plana-odoo")
 	set(&p.Gateway.Name, "eg-gateway")
@@ -32,9 +36,9 @@ func (p *Platform) Default() {
 	set(&p.Filestore.UserID, 101)
 	set(&p.Filestore.GroupID, 101)
 
-	p.Versions.V17.setDefaults("plana-odoo", v1alpha1.OdooVersion17)
-	p.Versions.V18.setDefaults("plana-odoo-18", v1alpha1.OdooVersion18)
-	p.Versions.V19.setDefaults("plana-odoo-19", v1alpha1.OdooVersion19)
+	p.Versions.V17.setDefaults("plana-odoo", v1alpha1.OdooVersion17, p.Postgres)
+	p.Versions.V18.setDefaults("plana-odoo-18", v1alpha1.OdooVersion18, p.Postgres)
+	p.Versions.V19.setDefaults("plana-odoo-19", v1alpha1.OdooVersion19, p.Postgres)
 
 	basic := []string{"account", "calendar", "contacts", "crm", "mail", "project", "sale_management", "web"}
 	pro := append(slices.Clone(basic), "hr", "purchase", "stock", "subscription_oca")
@@ -87,7 +91,7 @@ func (p *Platform) Default() {
 	set(&p.Deletion.FinalBackup, FinalBackupRequired)
 }
 
-func (r *Version) setDefaults(namespace string, version v1alpha1.OdooVersion) {
+func (r *Version) setDefaults(namespace string, version v1alpha1.OdooVersion, postgres Postgres) {
 	set(&r.Namespace, namespace)
 	set(&r.Image, "plana-pulse/odoo:"+string(version)+".0")
 	set(&r.WorkerService, "worker-odoo")
@@ -95,6 +99,8 @@ func (r *Version) setDefaults(namespace string, version v1alpha1.OdooVersion) {
 	set(&r.WebsocketPort, 8072)
 	set(&r.FilestoreClaim, "odoo-filestore")
 	set(&r.BackupFilestoreClaim, "odoo-filestore-"+string(version))
+	set(&r.DatabaseRole, postgres.OdooRole)
+	set(&r.DatabaseSecret, postgres.OdooSecret)
 }
 
 func (c *CABundle) setDefaults() {

@@ -58,9 +58,9 @@ func TestParse(t *testing.T) {
 kind: Platform
 domain: example.org
 reservedSubdomains: [api, mail]
-postgres: {host: 10.0.0.5, port: 5433, sslMode: verify-full, odooRole: "plana odoo", caSecret: {name: postgres-ca}}
+postgres: {host: 10.0.0.5, port: 5433, sslMode: verify-full, odooRole: "plana odoo", provisioningRole: creator, odooSecret: odoo, backupRole: reader, backupSecret: reader, caSecret: {name: postgres-ca}}
 gateway: {sectionName: https}
-versions: {"18": {namespace: odoo, image: "localhost:5000/odoo@sha256:0123456789012345678901234567890123456789012345678901234567890123"}}
+versions: {"17": {databaseRole: odoo17, databaseSecret: odoo17}, "18": {namespace: odoo, image: "localhost:5000/odoo@sha256:0123456789012345678901234567890123456789012345678901234567890123"}}
 tiers: {enterprise: {template: big, retentionDays: 3650}}
 effects: {retries: 0, resources: {limits: {cpu: "2", memory: 1Gi}}}
 account: {webhookURL: "https://portal/hooks", caSecret: {kind: ConfigMap, name: authorities, key: bundle.pem}}
@@ -73,6 +73,12 @@ events: {address: "[::1]:6379", tls: true, username: effects}
 				p.Domain = "example.org"
 				p.ReservedSubdomains = []string{"api", "mail"}
 				p.Postgres.Host, p.Postgres.Port, p.Postgres.SSLMode, p.Postgres.OdooRole = "10.0.0.5", 5433, "verify-full", "plana odoo"
+				p.Postgres.ProvisioningRole, p.Postgres.OdooSecret = "creator", "odoo"
+				p.Postgres.BackupRole, p.Postgres.BackupSecret = "reader", "reader"
+				// What all versions have is what one has that says nothing.
+				p.Versions.V17.DatabaseRole, p.Versions.V17.DatabaseSecret = "odoo17", "odoo17"
+				p.Versions.V18.DatabaseRole, p.Versions.V18.DatabaseSecret = "plana odoo", "odoo"
+				p.Versions.V19.DatabaseRole, p.Versions.V19.DatabaseSecret = "plana odoo", "odoo"
 				p.Postgres.CASecret = &CABundle{Kind: CABundleSecret, Name: "postgres-ca", Key: "ca.crt"}
 				p.Account.WebhookURL, p.Account.CASecret = "https://portal/hooks", &CABundle{Kind: CABundleConfigMap, Name: "authorities", Key: "bundle.pem"}
 				p.Gateway.SectionName = "https"
@@ -132,6 +138,15 @@ func TestParseRefuses(t *testing.T) {
 		"Credentials":        {reason: "A Secret's name.", input: `postgres: {credentialsSecret: "a b"}`, want: []string{"postgres.credentialsSecret: Invalid value"}},
 		"LongRole":           {reason: "PostgreSQL cuts names off.", input: `postgres: {odooRole: ` + strings.Repeat("o", 64) + `}`, want: []string{"postgres.odooRole: Invalid value"}},
 		"RoleOfTwoLines":     {reason: "No name has a line's end.", input: `postgres: {odooRole: "odoo\n"}`, want: []string{"postgres.odooRole: Invalid value"}},
+		"OdooSecret":         {reason: "A Secret's name.", input: `postgres: {odooSecret: "a b"}`, want: []string{"postgres.odooSecret: Invalid value"}},
+		"BackupSecret":       {reason: "A Secret's name.", input: `postgres: {backupSecret: "a b"}`, want: []string{"postgres.backupSecret: Invalid value"}},
+		"DatabaseSecret":     {reason: "A Secret's name.", input: `versions: {"18": {databaseSecret: "a b"}}`, want: []string{"versions.18.databaseSecret: Invalid value"}},
+		"ProvisioningRole":   {reason: "PostgreSQL cuts names off.", input: `postgres: {provisioningRole: ` + strings.Repeat("p", 64) + `}`, want: []string{"postgres.provisioningRole: Invalid value"}},
+		"BackupRole":         {reason: "No name has a line's end.", input: `postgres: {backupRole: "b\n"}`, want: []string{"postgres.backupRole: Invalid value"}},
+		"DatabaseRole":       {reason: "No name has a line's end.", input: `versions: {"17": {databaseRole: "o\n"}}`, want: []string{"versions.17.databaseRole: Invalid value"}},
+		"OdooProvisions":     {reason: "A customer runs SQL as Odoo's role.", input: `postgres: {odooRole: plana}`, want: []string{"postgres.odooRole: Invalid value", "postgres.provisioningRole"}},
+		"OdooReadsAll":       {reason: "A customer runs SQL as Odoo's role.", input: `versions: {"18": {databaseRole: plana_backup}}`, want: []string{"versions.18.databaseRole: Invalid value", "postgres.backupRole"}},
+		"BackupProvisions":   {reason: "A role that may create databases never enters a tenant's.", input: `postgres: {backupRole: plana}`, want: []string{"postgres.backupRole: Invalid value", "postgres.provisioningRole"}},
 		"GatewayNamespace":   {reason: "A namespace is a label.", input: `gateway: {namespace: -}`, want: []string{"gateway.namespace: Invalid value"}},
 		"GatewayName":        {reason: "An object's name.", input: `gateway: {name: EG}`, want: []string{"gateway.name: Invalid value"}},
 		"SectionName":        {reason: "A listener's name.", input: `gateway: {sectionName: "*"}`, want: []string{"gateway.sectionName: Invalid value"}},

@@ -7,6 +7,8 @@
 package v1beta1
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -117,9 +119,15 @@ type Postgres struct {
 	// +optional
 	SSLMode string `json:"sslMode,omitempty"`
 
+	// ProvisioningRole creates the tenants' databases and owns the templates'. It
+	// may create databases, is a member of every release's role, and connects to
+	// the database postgres only. It must be the role that provider-sql logs in as.
+	// +kubebuilder:default="plana"
+	// +optional
+	ProvisioningRole string `json:"provisioningRole,omitempty"`
+
 	// CredentialsSecret is the name of the Secret with the keys username and
-	// password of a role that may create databases and is a member of OdooRole.
-	// It must exist in every namespace in which Jobs run.
+	// password of ProvisioningRole. Jobs in the namespace of the effects use it.
 	// +kubebuilder:default="provider-sql-postgres-creds"
 	// +optional
 	CredentialsSecret string `json:"credentialsSecret,omitempty"`
@@ -131,11 +139,31 @@ type Postgres struct {
 	// +optional
 	CASecret *CABundle `json:"caSecret,omitempty"`
 
-	// OdooRole is the role that Odoo logs in as. Odoo serves the databases that
-	// this role owns, so owning one is what publishes a tenant.
+	// OdooRole is the role that Odoo logs in as, where a version names no
+	// databaseRole of its own. Odoo serves the databases that this role owns, so
+	// owning one is what publishes a tenant.
 	// +kubebuilder:default="odoo"
 	// +optional
 	OdooRole string `json:"odooRole,omitempty"`
+
+	// OdooSecret is the name of the Secret with the keys username and password of
+	// OdooRole, where a version names no databaseSecret of its own. Jobs in the
+	// version namespaces use it.
+	// +kubebuilder:default="odoo-postgres-creds"
+	// +optional
+	OdooSecret string `json:"odooSecret,omitempty"`
+
+	// BackupRole dumps the tenants' databases. It may read everything and change
+	// nothing.
+	// +kubebuilder:default="plana_backup"
+	// +optional
+	BackupRole string `json:"backupRole,omitempty"`
+
+	// BackupSecret is the name of the Secret with the keys username and password
+	// of BackupRole. Jobs in the namespace of the backups use it.
+	// +kubebuilder:default="postgres-backup-creds"
+	// +optional
+	BackupSecret string `json:"backupSecret,omitempty"`
 }
 
 // Gateway is the Gateway that tenants' routes attach to.
@@ -230,6 +258,18 @@ type Version struct {
 	// namespace.
 	// +optional
 	BackupFilestoreClaim string `json:"backupFilestoreClaim,omitempty"`
+
+	// DatabaseRole is the role that this version's Odoo logs in as, which owns the
+	// databases of its tenants and everything in them. Workers of one version can
+	// touch no database of another version that has another role. Default:
+	// postgres.odooRole.
+	// +optional
+	DatabaseRole string `json:"databaseRole,omitempty"`
+
+	// DatabaseSecret is the name of the Secret with the keys username and password
+	// of DatabaseRole, in the version's namespace. Default: postgres.odooSecret.
+	// +optional
+	DatabaseSecret string `json:"databaseSecret,omitempty"`
 }
 
 // Tiers that tenants can have.
@@ -568,6 +608,14 @@ func (p *Platform) Version(v v1alpha1.OdooVersion) *Version {
 	case v1alpha1.OdooVersion18:
 	}
 	return &p.Versions.V18
+}
+
+// ReleaseRoles are the roles that Odoo logs in as, each once. One of them is OdooRole
+// even where each version has a role of its own: it owns what hasn't been handed over.
+func (p *Platform) ReleaseRoles() []string {
+	roles := []string{p.Postgres.OdooRole, p.Versions.V17.DatabaseRole, p.Versions.V18.DatabaseRole, p.Versions.V19.DatabaseRole}
+	slices.Sort(roles)
+	return slices.Compact(roles)
 }
 
 // Tier returns what tenants of the supplied tier get.

@@ -55,9 +55,9 @@ func (p *Platform) Validate() field.ErrorList {
 	v.atLeast(f.Child("groupID"), p.Filestore.GroupID, 1, "pods never run as root")
 
 	versions := field.NewPath("versions")
-	p.Versions.V17.validate(v, versions.Child("17"))
-	p.Versions.V18.validate(v, versions.Child("18"))
-	p.Versions.V19.validate(v, versions.Child("19"))
+	p.Versions.V17.validate(v, versions.Child("17"), p.Postgres)
+	p.Versions.V18.validate(v, versions.Child("18"), p.Postgres)
+	p.Versions.V19.validate(v, versions.Child("19"), p.Postgres)
 
 	tiers := field.NewPath("tiers")
 	p.Tiers.Starter.validate(v, tiers.Child("starter"))
@@ -95,10 +95,15 @@ func (p *Postgres) validate(v *validator, path *field.Path) {
 	v.host(path.Child("host"), p.Host)
 	v.port(path.Child("port"), p.Port)
 	v.oneOf(path.Child("sslMode"), p.SSLMode, sslModes)
+	v.role(path.Child("provisioningRole"), p.ProvisioningRole)
 	v.subdomain(path.Child("credentialsSecret"), p.CredentialsSecret)
 	v.authorities(path.Child("caSecret"), p.CASecret, strings.HasPrefix(p.SSLMode, "verify-"), "sslMode must be verify-full (or verify-ca), or nothing is verified by it")
-	if len(p.OdooRole) > 63 || strings.ContainsFunc(p.OdooRole, func(r rune) bool { return r < ' ' }) {
-		v.invalid(path.Child("odooRole"), p.OdooRole, "must be the name of a PostgreSQL role: 63 bytes at most, without control characters")
+	v.releaseRole(path.Child("odooRole"), p.OdooRole, *p)
+	v.subdomain(path.Child("odooSecret"), p.OdooSecret)
+	v.role(path.Child("backupRole"), p.BackupRole)
+	v.subdomain(path.Child("backupSecret"), p.BackupSecret)
+	if p.BackupRole == p.ProvisioningRole {
+		v.invalid(path.Child("backupRole"), p.BackupRole, "must be another role than postgres.provisioningRole: a role that dumps a tenant's database may only read")
 	}
 }
 
@@ -113,7 +118,7 @@ func (g *Gateway) validate(v *validator, path *field.Path) {
 	}
 }
 
-func (r *Version) validate(v *validator, path *field.Path) {
+func (r *Version) validate(v *validator, path *field.Path, postgres Postgres) {
 	v.label(path.Child("namespace"), r.Namespace)
 	v.image(path.Child("image"), r.Image)
 	v.label(path.Child("workerService"), r.WorkerService)
@@ -121,6 +126,11 @@ func (r *Version) validate(v *validator, path *field.Path) {
 	v.port(path.Child("websocketPort"), r.WebsocketPort)
 	v.subdomain(path.Child("filestoreClaim"), r.FilestoreClaim)
 	v.subdomain(path.Child("backupFilestoreClaim"), r.BackupFilestoreClaim)
+	v.subdomain(path.Child("databaseSecret"), r.DatabaseSecret)
+
+	if r.DatabaseRole != postgres.OdooRole {
+		v.releaseRole(path.Child("databaseRole"), r.DatabaseRole, postgres)
+	}
 }
 
 func (t *Tier) validate(v *validator, path *field.Path) {
@@ -244,6 +254,23 @@ func (v *validator) label(path *field.Path, value string) {
 func (v *validator) subdomain(path *field.Path, value string) {
 	for _, msg := range validation.IsDNS1123Subdomain(value) {
 		v.invalid(path, value, msg)
+	}
+}
+
+func (v *validator) role(path *field.Path, value string) {
+	if len(value) > 63 || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' }) {
+		v.invalid(path, value, "must be the name of a PostgreSQL role: 63 bytes at most, without control characters")
+	}
+}
+
+// releaseRole is one that a customer runs any SQL as that they like.
+func (v *validator) releaseRole(path *field.Path, value string, postgres Postgres) {
+	v.role(path, value)
+	switch value {
+	case postgres.ProvisioningRole:
+		v.invalid(path, value, "must be another role than postgres.provisioningRole, which may create databases")
+	case postgres.BackupRole:
+		v.invalid(path, value, "must be another role than postgres.backupRole, which may read every database")
 	}
 }
 

@@ -1,0 +1,82 @@
+package fn_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReleaseRole hands a tenant's database over to the role that Odoo of its version
+// logs in as.
+func TestReleaseRole(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		platform map[string]any
+		want     string
+	}{
+		"OneForAll": {
+			reason: "A version without a role of its own has the Platform's.",
+			want:   "odoo",
+		},
+		"Renamed": {
+			reason:   "The Platform's role may have any name.",
+			platform: map[string]any{"postgres": map[string]any{"odooRole": "plana odoo"}},
+			want:     "plana odoo",
+		},
+		"OnePerVersion": {
+			reason:   "A version with a role of its own is served by no other version's workers.",
+			platform: map[string]any{"versions": map[string]any{"18": map[string]any{"databaseRole": "odoo18"}}},
+			want:     "odoo18",
+		},
+		"AnotherVersions": {
+			reason:   "Another version's role is none of its business.",
+			platform: map[string]any{"versions": map[string]any{"17": map[string]any{"databaseRole": "odoo17"}}},
+			want:     "odoo",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, acme())
+			w.others = []object{template("pro-template-18")}
+			for field, value := range tc.platform {
+				w.platform[field] = value
+			}
+			prepare := kubelet(jobsOf(t, w)["tenant-prepare"].Spec.Template.Spec.Containers[0])
+			if diff := cmp.Diff(tc.want, prepare["ODOO_ROLE"]); diff != "" {
+				t.Errorf("%s\ntenant-prepare's ODOO_ROLE: -want, +got:\n%s", tc.reason, diff)
+			}
+			w.finish()
+			if diff := cmp.Diff(any(tc.want), w.composed["database"].at("spec", "forProvider", "owner")); diff != "" {
+				t.Errorf("%s\nowner of the database: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestRoleBeforeTheSplit still takes a database for one in service that Odoo served
+// before each version got a role of its own: it doesn't go without a last backup.
+func TestRoleBeforeTheSplit(t *testing.T) {
+	w := finished(t)
+	each := map[string]any{}
+	for _, v := range []string{"17", "18", "19"} {
+		each[v] = map[string]any{"databaseRole": "odoo" + v}
+	}
+	w.platform["versions"] = each
+	w.platform["deletion"] = map[string]any{"gracePeriod": "0s"}
+	// The status came out of an older backup, and knows nothing of what was done.
+	delete(w.client.in("status"), "effects")
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	for range 30 {
+		w.reconcile()
+		if w.composed["final-backup"] != nil {
+			return
+		}
+		for key := range w.composed {
+			w.settle(key)
+		}
+		if db := w.composed["database"]; db != nil {
+			db.in("spec", "forProvider")["owner"] = "odoo" // As provider-sql reads it.
+		}
+	}
+	t.Error("a database that belongs to the Platform's odooRole is dropped without a last backup")
+}
