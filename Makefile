@@ -87,7 +87,7 @@ simulate-mutants: ## Fail unless the simulation catches every one of a set of br
 	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestMutants$$' -mutants
 
 .PHONY: e2e
-e2e: ## Install this project in a real control plane, made of processes, and walk the runbook (KEEP=1 leaves it up; CROSSPLANE=oldest takes the oldest that is tested).
+e2e: ## Install this project in a real control plane, made of processes, and walk the runbook (KEEP=1 leaves it up).
 	@hack/e2e -test.run='^TestE2E$$'
 
 .PHONY: e2e-pages

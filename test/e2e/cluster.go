@@ -41,9 +41,6 @@ var versions = []struct{ version, namespace, ip string }{
 	{"19", "plana-odoo-19", "127.64.19.19"},
 }
 
-// newestCore is the tool that is the newest Crossplane that is tested.
-const newestCore = "crossplane"
-
 // A cluster with this project installed in it.
 type cluster struct {
 	*controlPlane
@@ -55,10 +52,6 @@ type cluster struct {
 
 	registry string
 	crane    string
-
-	// core is the tool that is Crossplane: of the newest version that is tested, or
-	// of the oldest.
-	core string
 
 	// metrics of Crossplane's core.
 	metrics string
@@ -97,11 +90,7 @@ func startCluster(t testing.TB, options ...func(*cluster)) *cluster {
 	t.Helper()
 	c := &cluster{
 		workers:   map[string]*worker{},
-		core:      newestCore,
 		installer: (*cluster).install,
-	}
-	if version := os.Getenv("CROSSPLANE"); version != "" {
-		c.core += "-" + version
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -188,12 +177,12 @@ func module(t testing.TB, dir, path string) string {
 // images that the cluster's pods are run from.
 func (c *cluster) images(t testing.TB) func(string) (image, bool) {
 	t.Helper()
-	crossplane := module(t, filepath.Join(c.root, "tools", c.core), "github.com/crossplane/crossplane/v2")
+	crossplane := module(t, filepath.Join(c.root, "tools", "crossplane"), "github.com/crossplane/crossplane/v2")
 	testdata := filepath.Join(c.root, "effect", "testdata")
 
 	table := map[string]image{
 		"crossplane/crossplane": {
-			programs:   map[string]string{"crossplane": c.tool(t, c.core)},
+			programs:   map[string]string{"crossplane": c.tool(t, "crossplane")},
 			entrypoint: "crossplane",
 			mounts: map[string]string{
 				"/crds":                  filepath.Join(crossplane, "cluster", "crds"),
@@ -319,7 +308,7 @@ func (c *cluster) startRegistry(t testing.TB) {
 // installCrossplane installs Crossplane's own chart, all of it.
 func (c *cluster) installCrossplane(t testing.TB) {
 	t.Helper()
-	dir := module(t, filepath.Join(c.root, "tools", c.core), "github.com/crossplane/crossplane/v2")
+	dir := module(t, filepath.Join(c.root, "tools", "crossplane"), "github.com/crossplane/crossplane/v2")
 	chart, err := loader.Load(filepath.Join(dir, "cluster", "charts", "crossplane"))
 	if err != nil {
 		t.Fatalf("cannot load Crossplane's chart: %v", err)

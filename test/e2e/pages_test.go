@@ -403,13 +403,6 @@ func readUpgrade(t *testing.T, c *cluster, acme *tenant) {
 	serves("v0.1.0")
 	acme.ready(t, patience)
 
-	if c.core != newestCore {
-		// Crossplane 2.3 goes on with the old revision, so there is nothing to mend.
-		page.leaves("kubectl patch function.pkg.crossplane.io function-planaclient --type merge -p '{\"spec\":{\"revisionActivationPolicy\"")
-		page.leaves("kubectl get functionrevisions.pkg.crossplane.io")
-		page.leaves("kubectl patch functionrevisions.pkg.crossplane.io")
-		return
-	}
 	c.kubectl(t, "patch", "function.pkg.crossplane.io", "function-planaclient", "--type=merge", "-p", `{"spec":{"revisionActivationPolicy":"Manual"}}`)
 	eventually(t, time.Minute, "there is no function", func() error {
 		out := c.kubectl(t, "-n", namespaceCrossplane, "get", "pods", "--selector=pkg.crossplane.io/function=function-planaclient", "-o", "name")
