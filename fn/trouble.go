@@ -197,7 +197,7 @@ var (
 		Means:  "The latest nightly backup has failed. The one before it is still there.",
 		Remedies: []Remedy{
 			{"Read why", "kubectl -n {namespace} logs --selector " + labelTenant + "={name},app.kubernetes.io/component=backup --tail=-1"},
-			{"Then back up now", "kubectl -n {namespace} create job --from=cronjob/backup-{name} backup-{name}-now"},
+			{"The next one runs tonight. Whoever may create Jobs there, an administrator, can back up now", "kubectl -n {namespace} create job --from=cronjob/backup-{name} backup-{name}-now"},
 		},
 	}
 	troubleBackupsFail = Trouble{

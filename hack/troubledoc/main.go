@@ -23,6 +23,10 @@ filled in, and what was seen:
 
     kubectl get planaclient acme -o yaml | yq .status.conditions
 
+Whoever holds planaclient-creator may type what is about PLANAClients, and whoever holds
+planaclient-troubleshooter what reads in a namespace of tenants, or deletes a Job there. The
+rest is an administrator's.
+
 | reason | what it means | what to do |
 |---|---|---|
 `

@@ -289,14 +289,22 @@ func TestRoles(t *testing.T) {
 			role:   "planaclient-creator",
 			want: map[access][]string{
 				{"planapulse.com", "planaclients"}: composes,
-				{"", "events"}:                     reads,
+			},
+		},
+		"BreakGlass": {
+			reason: "What policies leave to Crossplane, and nothing else.",
+			role:   "planaclient-break-glass",
+			want: map[access][]string{
+				{"planapulse.com", "planaclients"}:              composes,
+				{"protection.crossplane.io", "clusterusages"}:   composes,
+				{"postgresql.sql.m.crossplane.io", "databases"}: {"get", "list", "watch", "patch", "update", "delete"},
 			},
 		},
 		"Troubleshooter": {
-			reason: "What conditions tell people to do: read, delete a Job so that it runs again, create one from a CronJob.",
+			reason: "What conditions tell people to do: read, and delete a Job so that it runs again. Who creates one reads every Secret.",
 			role:   "planaclient-troubleshooter",
 			want: map[access][]string{
-				{"batch", "jobs"}:      {"get", "list", "watch", "create", "delete"},
+				{"batch", "jobs"}:      {"get", "list", "watch", "delete"},
 				{"batch", "cronjobs"}:  reads,
 				{"", "events"}:         reads,
 				{"", "pods"}:           reads,
@@ -321,6 +329,15 @@ func TestRoles(t *testing.T) {
 				t.Errorf("\n%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+
+	events := one[*rbacv1.Role](t, objects, "planaclient-creator")
+	if events.GetNamespace() != metav1.NamespaceDefault {
+		t.Errorf("a PLANAClient's events are in %s, and the role is in %s", metav1.NamespaceDefault, events.GetNamespace())
+	}
+	want := []rbacv1.PolicyRule{{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: reads}}
+	if diff := cmp.Diff(want, events.Rules); diff != "" {
+		t.Errorf("creators see tenants' events, and no others': -want, +got:\n%s", diff)
 	}
 
 	role := one[*rbacv1.ClusterRole](t, objects, "function-planaclient:aggregate-to-crossplane")

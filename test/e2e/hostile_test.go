@@ -50,14 +50,40 @@ func testHostile(t *testing.T, c *cluster) {
 			t.Errorf("want one room, got %v", rooms)
 		}
 		for what, edit := range map[string][]string{
-			"a change of the subdomain":   {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"subdomain":"other"}}`},
-			"a change of the project":     {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"projectId":54}}`},
-			"a lower version":             {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"odooVersion":"17"}}`},
-			"the guard's label taken off": {"label", "planaclient", x.name, "crossplane.io/in-use-"},
-			"the guard deleted":           {"delete", "clusterusages.protection.crossplane.io", "planaclient-" + x.name, "--wait=false"},
+			"a change of the subdomain": {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"subdomain":"other"}}`},
+			"a change of the project":   {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"projectId":54}}`},
+			"a lower version":           {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"odooVersion":"17"}}`},
 		} {
 			if out, err := c.tryKubectl("", edit...); err == nil {
 				t.Errorf("%s: want it refused, got %s", what, out)
+			}
+		}
+		for what, edit := range map[string][]string{
+			"the guard's label taken off": {"label", "planaclient", x.name, "crossplane.io/in-use-"},
+			"the guard deleted":           {"delete", guards, "planaclient-" + x.name, "--wait=false"},
+			"the guard moved":             {"patch", guards, "planaclient-" + x.name, "--type=merge", "-p", `{"spec":{"of":{"resourceRef":{"name":"other"}}}}`},
+			"the guard paused":            {"annotate", guards, "planaclient-" + x.name, "crossplane.io/paused=true"},
+			"a delete written by hand":    {"annotate", "planaclient", x.name, annotationAttempt + "=Background"},
+			"another's objects":           {"patch", "planaclient", x.name, "--type=merge", "-p", `{"spec":{"crossplane":{"resourceRefs":[{"apiVersion":"postgresql.sql.m.crossplane.io/v1alpha1","kind":"Database","namespace":"crossplane-system","name":"acme"}]}}}`},
+			"the database let go":         {"-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"managementPolicies":["*"]}}`},
+			"the database closed":         {"-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`},
+			"another database":            {"-n", namespaceCrossplane, "annotate", databases, x.name, "--overwrite", "crossplane.io/external-name=acme." + domain},
+			"the database nobody's":       {"-n", namespaceCrossplane, "label", databases, x.name, "planapulse.com/tenant-"},
+			"the database deleted":        {"-n", namespaceCrossplane, "delete", databases, x.name, "--wait=false"},
+			"all databases deleted":       {"-n", namespaceCrossplane, "delete", databases, "--selector=planapulse.com/tenant=" + x.name, "--wait=false"},
+		} {
+			if out, err := c.tryKubectl("", edit...); err == nil || !strings.Contains(out, "nly Crossplane") {
+				t.Errorf("%s: want it refused, got %v\n%s", what, err, out)
+			}
+		}
+		for what, manifest := range map[string]string{
+			"a manifest that was saved during a teardown": "apiVersion: planapulse.com/v1alpha1\nkind: PLANAClient\nmetadata: {name: saved, annotations: {" + annotationAttempt + ": Background}}\nspec: {subdomain: saved, projectId: 57, tier: starter, ownerEmail: ceo@saved.bg, ownerName: Saved}",
+			"a manifest that says what there is":          "apiVersion: planapulse.com/v1alpha1\nkind: PLANAClient\nmetadata: {name: saved}\nspec: {subdomain: saved, projectId: 57, tier: starter, ownerEmail: ceo@saved.bg, ownerName: Saved, crossplane: {resourceRefs: [{apiVersion: batch/v1, kind: CronJob, name: backup-acme}]}}",
+			"a second guard":                              "apiVersion: protection.crossplane.io/v1beta1\nkind: ClusterUsage\nmetadata: {name: second}\nspec: {of: {apiVersion: planapulse.com/v1alpha1, kind: PLANAClient, resourceRef: {name: " + x.name + "}}, reason: mine}",
+			"a guard in a namespace":                      "apiVersion: protection.crossplane.io/v1beta1\nkind: Usage\nmetadata: {name: second, namespace: default}\nspec: {of: {apiVersion: planapulse.com/v1alpha1, kind: PLANAClient, resourceRef: {name: " + x.name + "}}, reason: mine}",
+		} {
+			if out, err := c.tryKubectl(manifest, "create", "-f", "-"); err == nil || !strings.Contains(out, "nly Crossplane") {
+				t.Errorf("%s: want it refused, got %v\n%s", what, err, out)
 			}
 		}
 
@@ -66,12 +92,12 @@ func testHostile(t *testing.T, c *cluster) {
 		x.mended(t, "the route taken to another worker", "-n", x.namespace(), "patch", "httproute", x.name, "--type=json", "-p", `[{"op":"replace","path":"/spec/rules/2/backendRefs/0/name","value":"nobody"}]`)
 		x.mended(t, "the CronJob deleted", "-n", namespaceBackup, "delete", "cronjob", "backup-"+x.name)
 		x.mended(t, "the CronJob changed", "-n", namespaceBackup, "patch", "cronjob", "backup-"+x.name, "--type=merge", "-p", `{"spec":{"suspend":true,"schedule":"0 0 1 1 *"}}`)
-		x.mended(t, "the database closed", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`)
-		x.mended(t, "the database given away", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"owner":"plana"}}}`)
+		x.mended(t, "the database closed", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`, asAdmin, inEmergency)
+		x.mended(t, "the database given away", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"owner":"plana"}}}`, asAdmin, inEmergency)
 
 		// Without it provider-sql takes the database for half created, and does no more
 		// until it is told to go on. It stays the tenant's, and served.
-		c.kubectl(t, "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-succeeded-")
+		c.kubectl(t, "-n", namespaceCrossplane, "annotate", databases, x.name, "crossplane.io/external-create-succeeded-", asAdmin, inEmergency)
 		eventually(t, patience, "provider-sql is told to go on", func() error {
 			const times = `{.metadata.annotations.crossplane\.io/external-create-pending} {.metadata.annotations.crossplane\.io/external-create-failed}`
 			began, failed, _ := strings.Cut(c.kubectl(t, "-n", namespaceCrossplane, "get", databases, x.name, "-o", "jsonpath="+times), " ")
@@ -81,7 +107,7 @@ func testHostile(t *testing.T, c *cluster) {
 			return nil
 		})
 		x.served(t)
-		x.mended(t, "the database closed, and no proof", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`)
+		x.mended(t, "the database closed, and no proof", "-n", namespaceCrossplane, "patch", databases, x.name, "--type=merge", "-p", `{"spec":{"forProvider":{"allowConnections":false}}}`, asAdmin, inEmergency)
 	})
 
 	t.Run("its Jobs", func(t *testing.T) {
@@ -122,7 +148,7 @@ func testHostile(t *testing.T, c *cluster) {
 		x := &tenant{cluster: c, name: "vandelay", project: 53, tier: "starter", version: "18"}
 		c.postgres.Exec(t, servers.PostgresOdoo, x.database(), "CREATE TABLE customers AS SELECT n FROM generate_series(1, 1000) n")
 		before := c.uid(t, x.name)
-		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
+		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m", asAdmin, inEmergency)
 		eventually(t, patience, "the database is known by another object", func() error {
 			if uid := c.uid(t, x.name); uid == "" || uid == before {
 				return fmt.Errorf("the object is %q, and was %q", uid, before)
@@ -137,7 +163,7 @@ func testHostile(t *testing.T, c *cluster) {
 		x.ready(t, patience)
 		c.scaleCore(t, 0)
 		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q CONNECTION LIMIT -1", x.database()))
-		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m")
+		c.kubectl(t, "-n", namespaceCrossplane, "delete", databases, x.name, "--timeout=2m", asAdmin, inEmergency)
 		c.scaleCore(t, 1)
 		x.condition(t, patience, "DatabaseReady", "False", "DatabaseLost", "its Database object is a new one")
 		if got := c.owner(t, x.database()); got != "odoo" {
@@ -189,6 +215,23 @@ kind: ClusterRoleBinding
 metadata: {name: alice-creates-tenants}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: planaclient-creator}
 subjects: [{kind: User, name: alice}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: alice-reads-events, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: planaclient-creator}
+subjects: [{kind: User, name: alice}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: changes-tenants}
+rules: [{apiGroups: [planapulse.com], resources: [planaclients], verbs: [get, list, watch, patch, update]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: bob-changes-tenants}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: changes-tenants}
+subjects: [{kind: User, name: bob}]
 `)
 		x := &tenant{cluster: c, name: "pendant", project: 55, tier: "starter", version: "18"}
 		// What is bound takes a moment to hold.
@@ -204,13 +247,34 @@ subjects: [{kind: User, name: alice}]
 			{"get", "secrets", "-A"},
 			{"get", "pods", "-A"},
 			{"delete", "databases.postgresql.sql.m.crossplane.io", "-n", namespaceCrossplane, x.name},
-			{"delete", "clusterusages.protection.crossplane.io", "planaclient-" + x.name},
+			{"delete", guards, "planaclient-" + x.name},
+			{"get", "events", "-A"},
+			{"patch", "planaclient", x.name, "--subresource=status", "--type=merge", "-p", `{"status":{"effects":null}}`},
 			{"patch", "composition", compositionName, "--type=merge", "-p", `{"metadata":{"labels":{"x":"y"}}}`},
 			{"create", "job", "-n", "plana-odoo", "x", "--image=x"},
 		} {
 			if out, err := c.tryKubectl("", append(args, "--as=alice")...); err == nil || !strings.Contains(out, "forbidden") {
 				t.Errorf("kubectl %s: want it forbidden, got %v\n%s", strings.Join(args, " "), err, out)
 			}
+		}
+		// Alice may delete and so cancel; bob may change a tenant, and neither.
+		if out, err := c.tryKubectl("", "delete", "planaclient", x.name, "--as=alice"); err == nil || !strings.Contains(out, "this has begun") {
+			t.Fatalf("want the delete refused first, got %v\n%s", err, out)
+		}
+		if out, err := c.tryKubectl("", "annotate", "planaclient", x.name, annotationAttempt+"-", "--as=bob"); err == nil || !strings.Contains(out, "may delete the tenant") {
+			t.Errorf("bob cancels: want it refused, got %v\n%s", err, out)
+		}
+		if out, err := c.tryKubectl("", "annotate", "planaclient", x.name, annotationAttempt+"-", "--as=alice"); err != nil {
+			t.Errorf("alice cancels: %v\n%s", err, out)
+		}
+		x.eventually(t, time.Minute, "the deletion is forgotten", func(client *v1alpha1.PLANAClient) error {
+			if client == nil || client.Status.Deletion != nil {
+				return fmt.Errorf("got %+v", client)
+			}
+			return nil
+		})
+		if out, err := c.tryKubectl("", "events", "--for=planaclient/"+x.name, "--as=alice"); err != nil || !strings.Contains(out, "PLANAClient/"+x.name) {
+			t.Errorf("alice reads the tenant's events: %v\n%s", err, out)
 		}
 	})
 }
@@ -231,8 +295,18 @@ func (x *tenant) job(t *testing.T, labels string, than *batchv1.Job) *batchv1.Jo
 	return &jobs.Items[0]
 }
 
-// databases are provider-sql's objects.
-const databases = "databases.postgresql.sql.m.crossplane.io"
+// databases are provider-sql's objects, and guards Crossplane's.
+const (
+	databases = "databases.postgresql.sql.m.crossplane.io"
+	guards    = "clusterusages.protection.crossplane.io"
+)
+
+// With these an administrator breaks the glass: it takes both, since nobody can be
+// impersonated by groups alone.
+const (
+	asAdmin     = "--as=admin"
+	inEmergency = "--as-group=planaclients.planapulse.com:break-glass"
+)
 
 // uid of a tenant's Database object, if there is one.
 func (c *cluster) uid(t testing.TB, name string) string {

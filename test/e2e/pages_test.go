@@ -74,9 +74,14 @@ func testPages(t *testing.T, c *cluster) {
 func readInstall(t *testing.T, c *cluster, _ *tenant) {
 	guide := c.reader.open(t, "docs/how-to/install.md")
 	guide.types("kubectl create clusterrolebinding")
+	guide.types("kubectl -n default create rolebinding")
 	guide.types("kubectl -n plana-odoo-18 create rolebinding")
 	guide.sees("kubectl auth can-i create planaclient", "yes")
-	for verb, may := range map[string]bool{"create planaclient": true, "delete planaclient": true, "create jobs -n plana-odoo-18": true, "create jobs -n plana-odoo": false} {
+	for verb, may := range map[string]bool{
+		"create planaclient": true, "delete planaclient": true,
+		"delete jobs -n plana-odoo-18": true, "delete jobs -n plana-odoo": false, "create jobs -n plana-odoo-18": false,
+		"list events -n default": true, "list events -A": false,
+	} {
 		if out, _ := c.shell("kubectl auth can-i " + verb + " --as=alice --as-group=support"); strings.HasSuffix(out, "yes\n") != may {
 			t.Errorf("may support %s? %s", verb, out)
 		}
@@ -146,12 +151,17 @@ func readTutorialsEnd(t *testing.T, c *cluster, acme *tenant) {
 }
 
 // readOdds reads pages with a statement or two each.
-func readOdds(t *testing.T, c *cluster, _ *tenant) {
+func readOdds(t *testing.T, c *cluster, acme *tenant) {
 	c.reader.open(t, "docs/how-to/use-another-gateway.md").sees("kubectl get gatewayclass", "NAME", "CONTROLLER", gatewayController)
 
 	template := c.reader.open(t, "docs/how-to/make-a-template.md")
 	template.types("kubectl apply -k deploy/templates/pro-18")
 	template.sees("kubectl get planaclient acme -o jsonpath", "pro-template-18.planapulse.app")
+
+	glass := c.reader.open(t, "docs/how-to/break-glass.md")
+	glass.sees("kubectl auth can-i impersonate", "yes")
+	glass.types("kubectl -n crossplane-system delete databases")
+	acme.ready(t, patience)
 
 	versions := c.reader.open(t, "docs/reference/versions.md")
 	versions.types("_output/function --version")
