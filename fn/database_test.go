@@ -541,11 +541,27 @@ func TestDatabase(t *testing.T) {
 			alone: true,
 		},
 		"LeftBehind": {
-			reason: "An object that an earlier tenant of the name has left behind bears that one's marks: nothing is created by it.",
+			reason: "An object that an earlier tenant of the name has left behind is none of this one's: it isn't composed upon.",
 			world: func(t *testing.T) *world {
 				t.Helper()
 				old := template("acme")
 				old.in("metadata")["creationTimestamp"] = "2026-10-01T08:00:00Z"
+				return guarded(t, template("pro-template-18"), old)
+			},
+			want: want{
+				condition: isFalse("DatabaseReady", "NameCollision", "Database crossplane-system/acme is there", "it has no controller", "kubectl patch -n crossplane-system databases.postgresql.sql.m.crossplane.io acme"),
+			},
+			alone: true,
+		},
+		"LeftBehindAndHandedOver": {
+			reason: "It bears the earlier one's marks, whoever hands it over: nothing is created by it.",
+			world: func(t *testing.T) *world {
+				t.Helper()
+				old := template("acme")
+				old.in("metadata")["creationTimestamp"] = "2026-10-01T08:00:00Z"
+				old.in("metadata")["ownerReferences"] = []any{map[string]any{
+					"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme", "uid": acme().at("metadata", "uid"), "controller": true,
+				}}
 				return guarded(t, template("pro-template-18"), old)
 			},
 			want: want{

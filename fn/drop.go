@@ -118,7 +118,7 @@ func dropDatabase(t *tenancy) (composed, outcome) {
 		case !known:
 			return composed{}, settling(reasonDropping, "it isn't known yet whether database %s is gone", t.database)
 		// One that nobody is deleting is somebody else's, and none of ours to wait for.
-		case object != nil && object.GetDeletionTimestamp() != nil:
+		case object != nil && object.GetDeletionTimestamp() != nil && t.controls(object):
 			return composed{}, t.changing(object, reasonDropping, "dropped")
 		}
 		return composed{}, arrived(reasonCompleted, "database %s is gone", t.database)

@@ -71,7 +71,10 @@ status:
 						"guard": {Ready: fnv1.Ready_READY_FALSE, Resource: document(t, guardOfAcme+reasonOfGuard)},
 					},
 				},
-				Requirements: &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{"template": {
+				Requirements: &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{"guard": {
+					ApiVersion: "protection.crossplane.io/v1beta1", Kind: "ClusterUsage",
+					Match: &fnv1.ResourceSelector_MatchName{MatchName: "planaclient-acme"},
+				}, "template": {
 					ApiVersion: "postgresql.sql.m.crossplane.io/v1alpha1", Kind: "Database",
 					Match:     &fnv1.ResourceSelector_MatchName{MatchName: "pro-template-18"},
 					Namespace: new("crossplane-system"),
@@ -110,7 +113,10 @@ status:
 						"theirs": {Ready: fnv1.Ready_READY_TRUE, Resource: document(t, `{apiVersion: v1, kind: ConfigMap}`)},
 					},
 				},
-				Requirements: &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{"template": {
+				Requirements: &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{"guard": {
+					ApiVersion: "protection.crossplane.io/v1beta1", Kind: "ClusterUsage",
+					Match: &fnv1.ResourceSelector_MatchName{MatchName: "planaclient-acme"},
+				}, "template": {
 					ApiVersion: "postgresql.sql.m.crossplane.io/v1alpha1", Kind: "Database",
 					Match:     &fnv1.ResourceSelector_MatchName{MatchName: "pro-template-18"},
 					Namespace: new("crossplane-system"),
@@ -121,7 +127,10 @@ status:
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, acme())
-			rsp, err := w.function.RunFunction(t.Context(), tc.req(t))
+			req := tc.req(t)
+			// It was looked for, and there is none.
+			req.RequiredResources["guard"] = &fnv1.Resources{}
+			rsp, err := w.function.RunFunction(t.Context(), req)
 			if err != nil {
 				t.Fatalf("%s\nRunFunction(...): %v", tc.reason, err)
 			}

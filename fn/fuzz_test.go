@@ -11,6 +11,8 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // ours are the keys of everything that this function composes.
@@ -59,7 +61,7 @@ func answer(tb testing.TB, w *world, req *fnv1.RunFunctionRequest) *fnv1.RunFunc
 	refused := statusOf(conditionOf(rsp, "Accepted")) == "False"
 	for _, key := range ours {
 		o := req.GetObserved().GetResources()[key]
-		if o.GetResource() == nil || fatal || rsp.GetDesired().GetResources()[key] != nil {
+		if o.GetResource() == nil || fatal || rsp.GetDesired().GetResources()[key] != nil || stranger(req, o) {
 			continue
 		}
 		gone := conditionOf(rsp, "Deprovisioned") != nil && conditionOf(rsp, "Deprovisioned").GetReason() != "InService"
@@ -83,6 +85,15 @@ func answer(tb testing.TB, w *world, req *fnv1.RunFunctionRequest) *fnv1.RunFunc
 		tb.Errorf("the same request is answered in another way the second time: -first, +second:\n%s", diff(rsp, again))
 	}
 	return rsp
+}
+
+// stranger tells whether an object isn't controlled by the composite. Crossplane
+// doesn't take such a one away, whether it is desired or not.
+func stranger(req *fnv1.RunFunctionRequest, o *fnv1.Resource) bool {
+	object := &unstructured.Unstructured{Object: o.GetResource().AsMap()}
+	uid, _, _ := unstructured.NestedString(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "uid")
+	c := metav1.GetControllerOf(object)
+	return uid != "" && object.GetUID() != "" && (c == nil || string(c.UID) != uid)
 }
 
 // requests of tenants in all walks of life.

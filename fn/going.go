@@ -2,8 +2,6 @@ package fn
 
 import (
 	batchv1 "k8s.io/api/batch/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -13,13 +11,9 @@ import (
 // isn't observed any more, however long it takes to go: a Job until its pod has
 // stopped, a Database until nobody is connected to it. To see something gone, it
 // has to be required.
-const (
-	// requirementDatabase is the tenant's own Database object.
-	requirementDatabase = "database"
-
-	// requirementJobs are all Jobs with the tenant's label, nightly ones too.
-	requirementJobs = "jobs"
-)
+//
+// requirementJobs are all Jobs with the tenant's label, nightly ones too.
+const requirementJobs = "jobs"
 
 // databaseObject returns the object of the tenant's name, composed or not, and
 // whether it has been looked for.
@@ -27,12 +21,7 @@ func (t *tenancy) databaseObject() (object *sqlv1alpha1.Database, known bool) {
 	if t.observed.database != nil {
 		return t.observed.database, true
 	}
-	t.require(requirementDatabase, &fnv1.ResourceSelector{
-		ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
-		Kind:       sqlv1alpha1.DatabaseKind,
-		Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.client.GetName()},
-		Namespace:  ptr.To(t.platform.Postgres.Namespace),
-	})
+	t.require(keyDatabase, place{sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.client.GetName()}.selector())
 	return t.observed.anyDatabase, t.observed.anyDatabaseKnown
 }
 
@@ -46,27 +35,6 @@ func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
 		}
 	}
 	return jobs, t.observed.anyJobsKnown
-}
-
-// nameTaken says which Job has the name that a new one is to have, if any has it. A
-// Job that is still going can't be changed, only outlived.
-func (t *tenancy) nameTaken(s jobSpec) outcome {
-	for _, job := range t.allJobs() {
-		if job.GetNamespace() != s.namespace || job.GetName() != t.jobName(s.key) {
-			continue
-		}
-		if job.GetDeletionTimestamp() != nil {
-			return settling(reasonCreating, "Job %s/%s of an earlier run is being taken away", s.namespace, job.GetName())
-		}
-		if !metav1.IsControlledBy(&job, t.client) {
-			return troubleJobInTheWay.outcome(map[string]string{"namespace": s.namespace, "job": job.GetName()},
-				"Job %s/%s is there and isn't this tenant's", s.namespace, job.GetName())
-		}
-	}
-	if !t.observed.anyJobsKnown {
-		return waits(reasonWaiting, "it isn't known yet whether an earlier run of it is gone")
-	}
-	return outcome{}
 }
 
 // allJobs with the tenant's label, composed or not. An earlier tenant of its name

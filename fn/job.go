@@ -109,7 +109,7 @@ func run(t *tenancy, s jobSpec) (composed, outcome) {
 
 	default:
 		// Both are asked, whatever the first says: what is required stays the same.
-		if o := cmp.Or(t.nameTaken(s), t.noRoom(s)); o.hinders() {
+		if o := cmp.Or(t.taken(s.key, place{jobKind, s.namespace, t.jobName(s.key)}), t.noRoom(s)); o.hinders() {
 			return composed{}, o
 		}
 		return composed{object: t.job(s)}, settling(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.key))

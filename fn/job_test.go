@@ -125,6 +125,7 @@ func TestEffect(t *testing.T) {
 		t.Helper()
 		w := preparing(t)
 		left := w.composed["tenant-prepare"]
+		delete(left.in("metadata"), "ownerReferences")
 		maps.Copy(left.in("metadata"), meta)
 		w.others = append(w.others, left)
 		delete(w.composed, "tenant-prepare")
@@ -252,8 +253,8 @@ func TestEffect(t *testing.T) {
 				xr:       fnv1.Ready_READY_FALSE,
 				warnings: 1,
 			},
-			says: isFalse("Prepared", "JobInTheWay", "Job plana-odoo-18/tenant-prepare-acme-23 is there and isn't this tenant's",
-				"kubectl -n plana-odoo-18 delete job tenant-prepare-acme-23"),
+			says: isFalse("Prepared", "NameCollision", "Job plana-odoo-18/tenant-prepare-acme-23 is there and isn't this tenant's",
+				"kubectl delete -n plana-odoo-18 job tenant-prepare-acme-23"),
 		},
 		"LeftBehindStill": {
 			reason: "Who owns it makes no difference, if it isn't this very tenant. The warning comes once.",
@@ -265,7 +266,7 @@ func TestEffect(t *testing.T) {
 				return w
 			},
 			want: want{xr: fnv1.Ready_READY_FALSE},
-			says: isFalse("Prepared", "JobInTheWay"),
+			says: isFalse("Prepared", "NameCollision", "it is controlled by PLANAClient acme"),
 		},
 		"LeftBehindAndDeleted": {
 			reason: "What is being deleted goes by itself.",
@@ -275,17 +276,17 @@ func TestEffect(t *testing.T) {
 				return inTheWay(t, object{"deletionTimestamp": "2026-11-02T08:01:00Z"})
 			},
 			want: want{xr: fnv1.Ready_READY_FALSE},
-			says: isFalse("Prepared", "Creating", "Job plana-odoo-18/tenant-prepare-acme-23 of an earlier run is being taken away"),
+			says: isFalse("Prepared", "Creating", "an earlier Job plana-odoo-18/tenant-prepare-acme-23 is being taken away"),
 		},
 		"OnceItsOwn": {
-			reason: "The tenant's own Job, which it has let go of, is in nobody's way.",
+			reason: "The tenant's own Job, which Crossplane has lost sight of, is kept as it is and looked at.",
 			key:    "tenant-prepare",
 			world: func(t *testing.T) *world {
 				t.Helper()
 				return inTheWay(t, ownedBy("5d1f6c1e-0000-4000-8000-000000000001"))
 			},
 			want: want{composed: true, ready: fnv1.Ready_READY_FALSE, xr: fnv1.Ready_READY_FALSE},
-			says: isFalse("Prepared", "Creating", "Job plana-odoo-18/tenant-prepare-acme-23 is being created"),
+			says: isFalse("Prepared", "Updating", "Job plana-odoo-18/tenant-prepare-acme-23 is there already"),
 		},
 		"Complete": {
 			reason: "A complete Job stays until the ledger is known to be written.",

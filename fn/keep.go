@@ -33,8 +33,11 @@ func (t *tenancy) keepAll(p *progress) {
 // anything.
 func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
 	found := false
+	xr := req.GetObserved().GetComposite().GetResource()
 	for _, key := range composedKeys {
-		if r := req.GetObserved().GetResources()[key].GetResource(); r != nil {
+		r := req.GetObserved().GetResources()[key].GetResource()
+		// One that can't be read is there all the same.
+		if stranger, _ := strange(xr, r, key); r != nil && stranger == nil {
 			compose(rsp, key, asKept(key, r), ready)
 			found = true
 		}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
@@ -41,6 +42,15 @@ type observed struct {
 	anyJobs          []batchv1.Job
 	anyJobsKnown     bool
 
+	// strangers are objects that Crossplane shows as composed and that this composite
+	// doesn't control, by key. Nothing else here knows of them.
+	strangers map[string]*metav1.PartialObjectMetadata
+
+	// found are the objects that were looked for because one is to be composed, by
+	// key: nil where there is none.
+	found     map[string]*metav1.PartialObjectMetadata
+	foundWire map[string]*structpb.Struct
+
 	// wire holds all composed ones as they came.
 	wire map[string]*structpb.Struct
 }
@@ -49,19 +59,41 @@ type observed struct {
 // composes, each once. Other functions' resources are none of its business.
 func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 	o := &observed{
-		jobs: map[string]*batchv1.Job{},
-		wire: map[string]*structpb.Struct{},
+		jobs:      map[string]*batchv1.Job{},
+		strangers: map[string]*metav1.PartialObjectMetadata{},
+		found:     map[string]*metav1.PartialObjectMetadata{},
+		foundWire: map[string]*structpb.Struct{},
+		wire:      map[string]*structpb.Struct{},
 	}
 
+	xr := req.GetObserved().GetComposite().GetResource()
 	resources := req.GetObserved().GetResources()
 	for _, key := range composedKeys {
+		there, known, err := required[metav1.PartialObjectMetadata](req, key)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			o.found[key] = there
+			if there != nil {
+				o.foundWire[key] = req.GetRequiredResources()[key].GetItems()[0].GetResource()
+			}
+		}
+
 		s := resources[key].GetResource()
 		if s == nil {
 			continue
 		}
+		stranger, err := strange(xr, s, key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the observed composed resource %q: %w", key, err)
+		}
+		if stranger != nil {
+			o.strangers[key] = stranger
+			continue
+		}
 		o.wire[key] = s
 
-		var err error
 		switch key {
 		case keyGuard:
 			o.guard, err = decoded[protectionv1beta1.ClusterUsage](s, partStatus)
@@ -86,7 +118,7 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 	if o.quota, o.quotaKnown, err = required[corev1.ResourceQuota](req, requirementQuota); err != nil {
 		return nil, err
 	}
-	if o.anyDatabase, o.anyDatabaseKnown, err = required[sqlv1alpha1.Database](req, requirementDatabase); err != nil {
+	if o.anyDatabase, o.anyDatabaseKnown, err = required[sqlv1alpha1.Database](req, keyDatabase); err != nil {
 		return nil, err
 	}
 	if o.anyJobs, o.anyJobsKnown, err = requiredAll[batchv1.Job](req, requirementJobs, partStatus); err != nil {

@@ -79,6 +79,7 @@ func provision(t *tenancy) *progress {
 		}
 
 		c, o := s.take(t)
+		c, o = t.admit(s.key, c, o)
 		// An optional step's resource must not keep the tenant from Ready.
 		p.compose(s.key, c, o.ok() || s.optional)
 		p.say(s.condition, o)
@@ -103,6 +104,7 @@ func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
 			continue
 		}
 		c, o := s.take(t)
+		c, o = t.admit(s.key, c, o)
 		p.compose(s.key, c, o.ok())
 		if !o.ok() && (!s.optional || o.state != failed) {
 			t.keepBegun(p, sequence[i+1:])

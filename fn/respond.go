@@ -322,9 +322,12 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refu
 	response.ConditionFalse(rsp, conditionAccepted, r.reason).WithMessage(r.err.Error())
 
 	var guard *protectionv1beta1.ClusterUsage
+	xr := req.GetObserved().GetComposite().GetResource()
 	if r := req.GetObserved().GetResources()[keyGuard].GetResource(); r != nil {
 		// One that can't be read is there all the same.
-		guard, _ = decoded[protectionv1beta1.ClusterUsage](r)
+		if stranger, _ := strange(xr, r, keyGuard); stranger == nil {
+			guard, _ = decoded[protectionv1beta1.ClusterUsage](r)
+		}
 	}
 	if orphaning(before) && unguarded(guard) {
 		response.Fatal(rsp, fmt.Errorf("%s. What it asks for can't be had: %w", letGoMessage(before.GetName()), r.err))

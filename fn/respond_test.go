@@ -31,7 +31,9 @@ func TestCallAgain(t *testing.T) {
 			reason: "What a person has to do may take days, and nothing comes of asking all the time.",
 			world: func(tb testing.TB) *world {
 				w := preparing(tb)
-				w.others = append(w.others, w.composed["tenant-prepare"])
+				left := w.composed["tenant-prepare"]
+				delete(left.in("metadata"), "ownerReferences")
+				w.others = append(w.others, left)
 				delete(w.composed, "tenant-prepare")
 				return w
 			},

@@ -203,6 +203,7 @@ func letGoMessage(name string) string {
 // the teardown is under way would have Crossplane replay the delete at once.
 func (t *tenancy) composeGuard(p *progress) {
 	c, o := guard(t)
+	c, o = t.admit(keyGuard, c, o)
 	p.compose(keyGuard, c, o.ok())
 }
 

@@ -34,10 +34,11 @@ const annotationLook = ownPrefix + "look"
 
 // Commands that more than one trouble calls for.
 const (
-	readJobLogs = "kubectl -n {namespace} logs job/{job} --all-containers"
-	deleteJob   = "kubectl -n {namespace} delete job {job}"
-	adopt       = `kubectl patch planaclient {name} --type merge -p '{"spec":{"database":{"adopt":true}}}'`
-	describeDB  = "kubectl -n {home} describe databases.postgresql.sql.m.crossplane.io "
+	readJobLogs  = "kubectl -n {namespace} logs job/{job} --all-containers"
+	deleteJob    = "kubectl -n {namespace} delete job {job}"
+	adopt        = `kubectl patch planaclient {name} --type merge -p '{"spec":{"database":{"adopt":true}}}'`
+	lookAtObject = "kubectl get {object} -o yaml"
+	describeDB   = "kubectl -n {home} describe databases.postgresql.sql.m.crossplane.io "
 
 	// It looks every ten minutes, unless it is set up otherwise, and whenever its
 	// object is written to. Deleting that instead could hit the fresh one while a
@@ -49,11 +50,28 @@ const (
 var (
 	troubleNameCollision = Trouble{
 		Reason: "NameCollision",
-		Means:  "A database of the tenant's name existed before the tenant did. It is left alone, and nothing more is done.",
+		Means:  "A database of the tenant's name existed on the server before the tenant did. It is left alone, and nothing more is done.",
 		Remedies: []Remedy{
 			{"If it belongs to somebody else, give this tenant another subdomain", "kubectl delete planaclient {name}"},
 			{"If it is this tenant's, adopt it", adopt},
 			{"If you drop or rename it instead, the tenant goes on by itself within ten minutes, or as soon as provider-sql is asked to look", askToLook},
+		},
+	}
+	troubleObjectInTheWay = Trouble{
+		Reason: "NameCollision",
+		Means:  "A route, CronJob, Database or ClusterUsage of the name that the tenant's is to have is there, and this PLANAClient doesn't control it. It is left alone, and what needs it waits. Once the name is free the tenant goes on by itself.",
+		Remedies: []Remedy{
+			{"See whose it is", lookAtObject},
+			{"If it belongs to somebody else, have them rename it; or, as long as this tenant isn't in service, give the tenant another subdomain", "kubectl delete planaclient {name}"},
+			{"If an earlier tenant of the name left it behind, deleted with --cascade=orphan, hand it over to this one", `kubectl patch {object} --type merge -p '{"metadata":{"ownerReferences":[{"apiVersion":"planapulse.com/v1alpha1","kind":"PLANAClient","name":"{name}","uid":"{uid}","controller":true}]}}'`},
+		},
+	}
+	troubleJobInTheWay = Trouble{
+		Reason: "NameCollision",
+		Means:  "A Job of the name that one of the tenant's is to have is there, and this PLANAClient doesn't control it. It is left alone. Most often an earlier tenant of the name left it behind, deleted with --cascade=orphan. What that one did isn't done for this tenant, so it isn't handed over.",
+		Remedies: []Remedy{
+			{"See whose it is", lookAtObject},
+			{"Unless it belongs to somebody else, who renames it, delete it. The tenant goes on by itself", "kubectl delete {object}"},
 		},
 	}
 	troubleBareDatabase = Trouble{
@@ -137,13 +155,6 @@ var (
 			{"Then have it run again", deleteJob},
 		},
 	}
-	troubleJobInTheWay = Trouble{
-		Reason: "JobInTheWay",
-		Means:  "A Job of the name that one of the tenant's is to have is there, and isn't this tenant's. Most often an earlier tenant of the name has left it behind, deleted with --cascade=orphan.",
-		Remedies: []Remedy{
-			{"Delete it, and the tenant goes on by itself", deleteJob},
-		},
-	}
 	troubleMatrixFailed = Trouble{
 		Reason: "MatrixFailed",
 		Means:  "The support room couldn't be made or retired. The tenant goes on without it.",
@@ -210,11 +221,11 @@ var (
 // Troubles returns all that a tenant can be in, for the reference page.
 func Troubles() []Trouble {
 	return []Trouble{
-		troubleNameCollision, troubleBareDatabase, troubleDatabaseLost,
+		troubleNameCollision, troubleObjectInTheWay, troubleJobInTheWay, troubleBareDatabase, troubleDatabaseLost,
 		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady,
 		troubleProviderDown, troubleProviderFails,
 		troubleNotAllowed, troubleNotAccepted,
-		troubleJobFailed, troubleJobInTheWay, troublePodNotStarting, troubleJobSuspended, troubleQuota,
+		troubleJobFailed, troublePodNotStarting, troubleJobSuspended, troubleQuota,
 		troubleMatrixFailed, troublePortalFailed,
 		troubleLastBackupFailed, troubleBackupsFail, troubleFinalBackupFailed,
 	}

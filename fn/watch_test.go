@@ -71,6 +71,7 @@ func TestLog(t *testing.T) {
 			reason: "That a step waits for its turn isn't worth a line.",
 			do:     func(w *world) { w.run() },
 			want: []string{
+				"debug Answered tag=tag tenant=acme outcome=working composed=0",
 				"debug Answered tag=tag tenant=acme outcome=working composed=1",
 				"info Changed tag=tag tenant=acme outcome=working changes=[GuardReady: nothing to Creating]",
 			},

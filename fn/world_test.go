@@ -232,6 +232,10 @@ func (w *world) apply(key string, desired object) {
 		meta["generation"] = int64(1)
 		meta["creationTimestamp"] = "2026-11-02T08:00:10Z"
 		meta["annotations"] = merged(meta["annotations"], map[string]any{"crossplane.io/composition-resource-name": key})
+		meta["ownerReferences"] = []any{map[string]any{
+			"apiVersion": w.client["apiVersion"], "kind": w.client["kind"], "name": w.client.at("metadata", "name"),
+			"uid": w.client.at("metadata", "uid"), "controller": true, "blockOwnerDeletion": true,
+		}}
 		if o["kind"] == "Database" {
 			clear(w.filledIn)
 		}

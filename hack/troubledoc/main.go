@@ -43,6 +43,7 @@ func write(w io.Writer, troubles []fn.Trouble) error {
 	if _, err := io.WriteString(w, intro); err != nil {
 		return err
 	}
+	seen := map[string]bool{}
 	for _, x := range troubles {
 		remedies := make([]string, 0, len(x.Remedies))
 		for _, r := range x.Remedies {
@@ -52,8 +53,13 @@ func write(w io.Writer, troubles []fn.Trouble) error {
 			}
 			remedies = append(remedies, text)
 		}
-		// Alerts lead to the row of their reason.
-		if _, err := fmt.Fprintf(w, "| <a id=\"%[1]s\"></a>`%[1]s` | %[2]s | %[3]s |\n", x.Reason, cell(x.Means, "`<$1>`"), strings.Join(remedies, "<br>")); err != nil {
+		// Alerts lead to the first row of their reason.
+		anchor := fmt.Sprintf("<a id=%q></a>", x.Reason)
+		if seen[x.Reason] {
+			anchor = ""
+		}
+		seen[x.Reason] = true
+		if _, err := fmt.Fprintf(w, "| %s`%s` | %s | %s |\n", anchor, x.Reason, cell(x.Means, "`<$1>`"), strings.Join(remedies, "<br>")); err != nil {
 			return err
 		}
 	}

@@ -97,6 +97,10 @@ func init() {
 		"hand-edit":         (*World).handEdit,
 		"flicker":           onObject((*World).flicker),
 		"foreign-database":  (*World).foreignDatabase,
+		"foreign-object":    (*World).foreignObject,
+		"object-goes":       func(w *World, _ Action) bool { return w.strangerGoes() },
+		"misrefer":          (*World).misrefer,
+		"hand-over":         func(w *World, a Action) bool { return w.handOver(a.Tenant) },
 		"foreign-goes":      func(w *World, a Action) bool { return w.foreignGoes(a.Tenant) },
 		"hand-drop":         func(w *World, a Action) bool { return w.handDrop(a.Tenant) },
 		"platform":          (*World).changePlatform,
@@ -159,7 +163,7 @@ func (w *World) find(name, key string) *object {
 	var found *object
 	for _, r := range w.refs() {
 		o := w.objects[r]
-		if o.kind == kindClient || o.key() != key || text(o.body, "metadata", "labels", labelComposite) != name {
+		if o.theirs != nil || o.kind == kindClient || o.key() != key || text(o.body, "metadata", "labels", labelComposite) != name {
 			continue
 		}
 		if xr := w.client(name); xr != nil && o.controller() == xr.uid() {
@@ -523,7 +527,7 @@ func (w *World) candidates() []Action {
 	}
 	for _, r := range w.refs() {
 		o := w.objects[r]
-		if o.quiet || o.kind == kindClient || o.kind == kindQuota {
+		if o.quiet || o.theirs != nil || o.kind == kindClient || o.kind == kindQuota {
 			continue
 		}
 		name, key := text(o.body, "metadata", "labels", labelComposite), o.key()
@@ -564,7 +568,7 @@ func (w *World) hasGarbage() bool {
 		if o.kind == kindClient && o.deleting() && (slices.Contains(o.finalizers(), any(finalizerForeground)) || slices.Contains(o.finalizers(), any(finalizerOrphan))) {
 			return true
 		}
-		if uid := o.controller(); uid != "" && !o.deleting() && w.owner(uid) == nil {
+		if uid := o.controller(); uid != "" && !o.deleting() && w.owner(uid) == nil && o.theirs == nil {
 			return true
 		}
 	}

@@ -207,6 +207,9 @@ func (w *World) erase(o *object) {
 
 // destroy carries a delete out that nothing has refused.
 func (w *World) destroy(o *object, policy string) {
+	if o.theirs != nil {
+		w.violate(invariantForeign, "%s, which is somebody else's, is deleted", o.ref)
+	}
 	if o.deleting() {
 		return
 	}
@@ -372,7 +375,7 @@ func (w *World) collectGarbage() bool {
 					return true
 				}
 			}
-		case uid != "" && !o.deleting() && w.owner(uid) == nil:
+		case uid != "" && !o.deleting() && w.owner(uid) == nil && o.theirs == nil:
 			w.kill(o, policyBackground)
 			return true
 		}

@@ -410,6 +410,9 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 			return false
 		}
 		// What nobody controls is taken over.
+		if o.theirs != nil {
+			w.violate(invariantForeign, "%s, which is somebody else's, becomes %s's", o.ref, xr.name)
+		}
 		put(o.body, []any{ownerReference(xr)}, "metadata", "ownerReferences")
 		w.changed(o)
 	}

@@ -22,6 +22,7 @@ func (w *World) finish() {
 			break
 		}
 	}
+	w.checkStrangers()
 	if w.violation != nil {
 		return
 	}
@@ -94,6 +95,13 @@ func (w *World) help() bool {
 			w.destroy(o, policyBackground)
 			helped = true
 		}
+	}
+	if w.strangerGoes() {
+		w.trace("        somebody takes away what is in the way")
+		helped = true
+	}
+	for _, name := range sorted(w.tenants) {
+		helped = w.handOver(name) || helped
 	}
 	for _, name := range sorted(w.tenants) {
 		if xr := w.client(name); xr != nil && text(condition(xr.body, "Accepted"), "status") == "False" {

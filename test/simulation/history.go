@@ -173,7 +173,7 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 		}
 	}
 	key := keys[r.IntN(len(keys))]
-	switch r.IntN(26) {
+	switch r.IntN(29) {
 	case 0, 1, 2, 3, 4, 5:
 		return w.intention(r, names)
 	case 6:
@@ -211,6 +211,12 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 		a.Do, a.N = "foreign-database", r.IntN(48)
 	case 25:
 		a.Do = "foreign-goes"
+	case 26:
+		a.Do, a.Key, a.N = "foreign-object", strangerKeys[r.IntN(len(strangerKeys))], r.IntN(12)
+	case 27:
+		a.Do, a.Key, a.N = "foreign-object", strangerKeys[r.IntN(4)], r.IntN(12)
+	case 28:
+		a.Do = []string{"misrefer", "object-goes", "hand-over"}[r.IntN(3)]
 	}
 	return a
 }

@@ -262,6 +262,7 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 		// A delete that was cancelled or forbidden, and seen to be.
 		m.l.askedAt, m.l.began = -1, false
 	}
+	w.checkStrangers()
 	if recorded, ok := dig(xr.body, "status", "projectId").(float64); ok {
 		m.l.project = int(recorded)
 	}

@@ -390,6 +390,25 @@ var theMutants = map[string]mutant{
 			}
 		},
 	},
+	"looks for no guard of somebody else's":       looksForNo("guard"),
+	"looks for no Database of somebody else's":    looksForNo("database"),
+	"looks for no route of somebody else's":       looksForNo("route"),
+	"looks for no CronJob of somebody else's":     looksForNo("backup"),
+	"looks for no Job of somebody else's":         looksForNo("smoke-test"),
+	"looks for no last backup of somebody else's": looksForNo("final-backup"),
+	"takes for its own what its references name": {
+		breaks: []invariant{invariantForeign},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			xr := req.GetObserved().GetComposite().GetResource()
+			owner, _ := structpb.NewList([]any{map[string]any{
+				"apiVersion": "planapulse.com/v1alpha1", "kind": kindClient, "controller": true,
+				"name": text(xr.AsMap(), "metadata", "name"), "uid": text(xr.AsMap(), "metadata", "uid"),
+			}})
+			for _, r := range req.GetObserved().GetResources() {
+				r.GetResource().GetFields()["metadata"].GetStructValue().Fields["ownerReferences"] = structpb.NewListValue(owner)
+			}
+		},
+	},
 	"waits for what it never asks for again": {
 		breaks: []invariant{invariantArrives},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
@@ -404,6 +423,23 @@ var theMutants = map[string]mutant{
 			}}
 		},
 	},
+}
+
+// looksForNo object under a key but the tenant's own.
+func looksForNo(key string) mutant {
+	return mutant{
+		breaks: []invariant{invariantForeign},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			found := req.GetRequiredResources()[key]
+			xr := req.GetObserved().GetComposite().GetResource().AsMap()
+			for _, item := range found.GetItems() {
+				o := &object{body: item.GetResource().AsMap()}
+				if o.controller() != text(xr, "metadata", "uid") {
+					req.RequiredResources[key] = &fnv1.Resources{}
+				}
+			}
+		},
+	}
 }
 
 // A mutated function.

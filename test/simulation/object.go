@@ -41,6 +41,9 @@ type object struct {
 	// as nobody else has written to it since: applied again, it changes nothing.
 	settled *structpb.Struct
 
+	// theirs is the object as somebody else made it, if it is none of a tenant's.
+	theirs map[string]any
+
 	// before is a composite resource as it was when its delete was carried out.
 	before map[string]any
 

@@ -526,6 +526,34 @@ var toldHistories = map[string]told{
 			{Do: "provider"}, {Do: "create", Tenant: "acme"}, {Do: "settle"},
 		},
 	},
+	"SomebodyElsesObjectsWereThere": {
+		reason: "What stands under the name of anything that a tenant consists of is left alone, whoever controls it.",
+		actions: []Action{
+			{Do: "foreign-object", Tenant: "acme", Key: "guard"}, {Do: "create", Tenant: "acme"}, {Do: "settle"}, {Do: "object-goes"},
+			{Do: "foreign-object", Tenant: "acme", Key: "database"}, {Do: "settle"}, {Do: "object-goes"},
+			{Do: "foreign-object", Tenant: "acme", Key: "route"}, {Do: "foreign-object", Tenant: "acme", Key: "backup"},
+			{Do: "settle"}, {Do: "object-goes"},
+			{Do: "foreign-object", Tenant: "acme", Key: "smoke-test"}, {Do: "settle"}, {Do: "object-goes"}, {Do: "settle"},
+			{Do: "foreign-object", Tenant: "acme", Key: "final-backup"}, {Do: "write", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"}, {Do: "pass", N: 400}, {Do: "settle"},
+		},
+	},
+	"SomebodyElsesTakeTheirPlace": {
+		reason: "Nor is it taken over once the tenant's own was there, and was deleted by hand.",
+		actions: inService(
+			Action{Do: "hand-delete", Tenant: "acme", Key: "route"}, Action{Do: "foreign-object", Tenant: "acme", Key: "route"},
+			Action{Do: "hand-delete", Tenant: "acme", Key: "backup"}, Action{Do: "foreign-object", Tenant: "acme", Key: "backup", N: 2},
+			Action{Do: "settle"}, Action{Do: "misrefer", Tenant: "acme"}, Action{Do: "settle"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "pass", N: 400}, Action{Do: "settle"},
+		),
+	},
+	"LeftBehindAndHandedOver": {
+		reason: "What an earlier tenant of the name has left behind is the next one's only once a person says so.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Orphan"}, Action{Do: "settle"},
+			Action{Do: "create", Tenant: "acme", N: 9}, Action{Do: "settle"}, Action{Do: "hand-over", Tenant: "acme"}, Action{Do: "settle"},
+		),
+	},
 	"LostWhileDropping": {
 		reason: "A response that is lost in the middle of a teardown is made up for.",
 		actions: inService(
