@@ -19,9 +19,19 @@ import (
 	"github.com/plana-pulse/function-planaclient/fn"
 )
 
-// podsOf runs a tenant's whole life, in which everything goes well, and returns
-// the pods of all its Jobs, by namespace and name of the Job.
+// podsOf a tenant's whole life: podTemplatesOf without what is around them.
 func podsOf(t *testing.T, version string, template bool) map[string]corev1.PodSpec {
+	t.Helper()
+	pods := map[string]corev1.PodSpec{}
+	for name, pod := range podTemplatesOf(t, version, template) {
+		pods[name] = pod.Spec
+	}
+	return pods
+}
+
+// podTemplatesOf runs a tenant's whole life, in which everything goes well, and
+// returns the pods of all its Jobs, by namespace and name of the Job.
+func podTemplatesOf(t *testing.T, version string, template bool) map[string]corev1.PodTemplateSpec {
 	t.Helper()
 
 	// What happens to the tenant, each once all before it has been seen to.
@@ -47,7 +57,7 @@ func podsOf(t *testing.T, version string, template bool) map[string]corev1.PodSp
 	}
 	observed := map[string]*fnv1.Resource{}
 	required := map[string]*fnv1.Resources{}
-	pods := map[string]corev1.PodSpec{}
+	pods := map[string]corev1.PodTemplateSpec{}
 
 	for range 200 {
 		clock.SetTime(clock.Now().Add(10 * time.Minute))
@@ -144,7 +154,7 @@ func happy(t *testing.T, desired *structpb.Struct) *structpb.Struct {
 }
 
 // collect the pod of a Job or CronJob.
-func collect(t *testing.T, s *structpb.Struct, into map[string]corev1.PodSpec) {
+func collect(t *testing.T, s *structpb.Struct, into map[string]corev1.PodTemplateSpec) {
 	t.Helper()
 	convert := func(o any) {
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(s.AsMap(), o); err != nil {
@@ -155,11 +165,11 @@ func collect(t *testing.T, s *structpb.Struct, into map[string]corev1.PodSpec) {
 	case "Job":
 		j := &batchv1.Job{}
 		convert(j)
-		into[j.GetNamespace()+"/"+j.GetName()] = j.Spec.Template.Spec
+		into[j.GetNamespace()+"/"+j.GetName()] = j.Spec.Template
 	case "CronJob":
 		c := &batchv1.CronJob{}
 		convert(c)
-		into[c.GetNamespace()+"/"+c.GetName()] = c.Spec.JobTemplate.Spec.Template.Spec
+		into[c.GetNamespace()+"/"+c.GetName()] = c.Spec.JobTemplate.Spec.Template
 	}
 }
 

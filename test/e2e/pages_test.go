@@ -25,8 +25,12 @@ var untyped = []struct{ page, begins, why string }{
 	{"docs/how-to/make-a-template.md", "SELECT pg_terminate_backend", "nobody has been let in"},
 	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- \\\n  mv", "workers here have no container: the test moves the folder"},
 	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- odoo neutralize", "it takes Odoo itself"},
+	{"docs/how-to/limit-the-network.md", "kubectl apply -k deploy/network", "it names servers that aren't this installation's, and nothing here enforces it: test/deploy evaluates it"},
+	{"docs/how-to/limit-the-network.md", "kubectl -n backup create job", "nothing is denied here"},
+	{"docs/how-to/limit-the-network.md", "kubectl -n backup wait", "nothing is denied here"},
+	{"docs/how-to/limit-the-network.md", "kubectl delete -k deploy/network", "nothing is denied here"},
 	{"docs/how-to/verify-servers.md", "for namespace in", "nobody vouches for this installation's servers, which have no TLS: the effects' tests verify one that has"},
-	{"docs/how-to/verify-servers.md", "kubectl patch provider.pkg.crossplane.io", "this installation's PostgreSQL has no TLS"},
+	{"docs/how-to/verify-servers.md", "kubectl patch providers.pkg.crossplane.io", "this installation's PostgreSQL has no TLS"},
 	{"docs/how-to/verify-servers.md", "kubectl patch clusterproviderconfigs", "this installation's PostgreSQL has no TLS"},
 	{"docs/how-to/use-flux.md", "flux reconcile", "make e2e-flux does what it does, in a cluster of its own"},
 }
