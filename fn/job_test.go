@@ -688,7 +688,7 @@ func TestModuleInstall(t *testing.T) {
 
 			odoo := pod.InitContainers[1]
 			wantArgs := append([]string{
-				"--database=acme.planapulse.app", "--init=web,crm", "--data-dir=/var/lib/odoo", "--stop-after-init", "--no-http",
+				"--database=acme.planapulse.app", "--init=web,crm", "--data-dir=/var/lib/odoo", "--stop-after-init", "--no-http", "--db_sslmode=require",
 			}, tc.args...)
 			if diff := cmp.Diff(wantArgs, odoo.Args); diff != "" {
 				t.Errorf("%s\narguments: -want, +got:\n%s", tc.reason, diff)

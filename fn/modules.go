@@ -26,6 +26,9 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 		"--data-dir=" + odooHome,
 		"--stop-after-init",
 		"--no-http",
+		// Odoo has a default of its own, prefer, and takes no other from libpq's
+		// environment.
+		"--db_sslmode=" + t.platform.Postgres.SSLMode,
 	}
 	if t.odooVersion < "19" {
 		// From 19 on, Odoo installs no demonstration data unless it is asked to.
