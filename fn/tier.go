@@ -16,6 +16,9 @@ func changeTier(t *tenancy) (composed, outcome) {
 			": backups are kept for less long, and modules that are installed stay installed"}
 	case from != to && t.suspending() && !t.observed.exists(effectTierModules):
 		return composed{}, waits(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to)
+	case from != to && !t.ownsDatabase() && !t.observed.exists(effectTierModules):
+		// Odoo creates a database that it is told to install into and doesn't find.
+		return composed{}, waits(reasonWaiting, "tier %s waits until database %s is seen again", to, t.database)
 	case from == to:
 		return t.unrecorded(effectTierModules), arrived(reasonAvailable, "tier %s is in service", to)
 	}
@@ -31,7 +34,10 @@ func changeTier(t *tenancy) (composed, outcome) {
 func (t *tenancy) tierInService() v1alpha1.Tier {
 	from, to := t.client.Status.Tier, t.client.Spec.Tier
 	switch {
-	case from == "" || t.observed.database == nil:
+	case from == "" || t.observed.database == nil && t.client.Status.DatabaseUID == "" && !t.done(effectTenantPrepare):
+		// There is nothing yet that could have another tier's modules. A Database object
+		// that isn't seen for a moment is something else: the database that it stands
+		// for has what it had, and a Job may be at work on it.
 		return to
 	case from == to || lower(to, from) || len(t.newModules(from, to)) == 0:
 		return to

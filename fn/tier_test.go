@@ -57,6 +57,29 @@ func TestTier(t *testing.T) {
 		}
 	})
 
+	t.Run("UpWhileItsDatabaseObjectIsGone", func(t *testing.T) {
+		w := up(t)
+		w.reconcile()
+		job, db := w.composed["tier-modules"], w.composed["database"]
+		delete(w.composed, "database")
+		if w.reconcile(); w.composed["tier-modules"] == nil || w.client.at("status", "tier") != "starter" {
+			t.Errorf("modules are being installed, and somebody deletes the Database object: the Job goes on, and the old tier is in service until it is done: Job %v, status.tier %v",
+				w.composed["tier-modules"], w.client.at("status", "tier"))
+		}
+
+		delete(w.composed, "database")
+		delete(w.composed, "tier-modules")
+		rsp := w.reconcile()
+		if diff := isFalse("TierInService", "Waiting").diff(rsp); diff != "" || w.composed["tier-modules"] != nil {
+			t.Errorf("nothing is installed into a database that isn't seen: Job %v; -want, +got:\n%s", w.composed["tier-modules"], diff)
+		}
+
+		w.composed["database"], w.composed["tier-modules"] = db, job
+		if w.life(); w.client.at("status", "tier") != "pro" || !w.ready() {
+			t.Errorf("a higher tier, in the end: status.tier %v, ready %t", w.client.at("status", "tier"), w.ready())
+		}
+	})
+
 	t.Run("Down", func(t *testing.T) {
 		w := finished(t)
 		w.client.in("spec")["tier"] = "starter"

@@ -91,7 +91,7 @@ type life struct {
 	handled bool
 
 	// created tells whether a database was ever created for it, and late whether one
-	// came that long after it was asked for that nobody looked for it any more.
+	// came that long after it was asked for that nobody has seen it since.
 	created, late bool
 
 	// orphaned tells whether the tenant was deleted with --cascade=orphan.
@@ -414,6 +414,17 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 // drop the database, that is as good as dropped.
 func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
 	db := w.databases[o.annotation(annotationExternal)]
+	reader := !mayDelete(o) && !mayCreate(o) && !o.creates
+	if l.created && o.missed && reader && !w.everPrepared(xr) {
+		// The server made it after provider-sql, which only reads by this object, had
+		// looked last and seen none: nobody could know. Nothing is dropped with the
+		// object: deleted without a Delete among its policies, it loses its finalizer
+		// and no more. Who looks next, by a fresh object, finds the database.
+		l.late = true
+		if !leaving {
+			return
+		}
+	}
 	if !l.created && (db == nil && !w.everPrepared(xr) || db != nil && db.foreign && !l.adopted) && !mayDelete(o) {
 		// It only looks at what isn't the tenant's. Nothing is lost with it, but
 		// for a provider that still believes that it is to create a database: it

@@ -37,6 +37,10 @@ type object struct {
 	// object when it looked at it last.
 	creates bool
 
+	// missed tells that provider-sql saw no database when it looked for this object's
+	// last.
+	missed bool
+
 	// settled is what was desired of the object when it was applied last, as long
 	// as nobody else has written to it since: applied again, it changes nothing.
 	settled *structpb.Struct

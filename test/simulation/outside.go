@@ -162,8 +162,15 @@ func (w *World) provide(o *object, how provision) bool {
 	o.creates = may("Create")
 	db := w.databases[name]
 	onlyObserves := len(policies) == 1 && policies[0] == "Observe"
+	incomplete := o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed))
+	if !incomplete {
+		o.missed = db == nil
+		if l := w.lives[o.controller()]; l != nil && db != nil && db.madeFor == l.uid {
+			l.late = false
+		}
+	}
 	switch {
-	case o.annotation(annotationPending) > max(o.annotation(annotationSucceeded), o.annotation(annotationFailed)):
+	case incomplete:
 		return w.providerSays(o, unchanged, "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
 
 	case db == nil && onlyObserves:

@@ -447,6 +447,16 @@ var toldHistories = map[string]told{
 			Action{Do: "finish", Tenant: "acme", Key: "tier-modules"},
 		),
 	},
+	"AnotherTierWhileItsDatabaseObjectGoes": {
+		reason: "Modules that are being installed aren't interrupted because the Database object isn't seen for a moment, nor does anybody say that they are there.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "tier", Tenant: "acme", N: 1},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "hand-delete", Tenant: "acme", Key: "database"},
+		},
+	},
 	"AnotherVersionAtOnce": {
 		reason: "The version that a database is being created of is the tenant's, whatever is asked for a moment later.",
 		actions: []Action{
@@ -487,6 +497,13 @@ var toldHistories = map[string]told{
 	"CutOffAndLate": {
 		reason:  "What is made only after it was looked for is found by whoever tries again.",
 		actions: creating(Action{Do: "provide-is-late", Tenant: "acme"}),
+	},
+	"CutOffAndLateBehindALook": {
+		reason: "Nothing is lost where it is made after somebody looked and before the function is told that there is none.",
+		actions: creating(
+			Action{Do: "provide-is-late", Tenant: "acme"}, Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "pass", N: 4000},
+		),
 	},
 	"CutOffAndDeleted": {
 		reason: "What was made for a tenant goes with it, though nobody was ever told of it.",
