@@ -21,8 +21,8 @@ test test-units test-manifests test-monitoring test-render golden generate check
 test: test-units test-manifests test-monitoring test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
 
 .PHONY: test-units
-test-units: ## Test the function, the effects and the simulation.
-	@go test ./...
+test-units: ## Test the function, the effects and the simulation, with histories that nobody has played (or from seed SIMULATE_FIRST= on).
+	@SIMULATE_FIRST=$${SIMULATE_FIRST:-$$(date +%s%6N)} go test ./...
 
 .PHONY: test-manifests
 test-manifests: ## Test what is in deploy/, example/ and docs/, and run the commands on pages that need no cluster.
@@ -79,8 +79,14 @@ bench-effects: ## Measure what the backup of a large tenant costs, and write it 
 SEEDS ?= 10000
 
 .PHONY: simulate
-simulate: ## Play SEEDS= random histories of tenants, from seed FIRST= on, and print those that break an invariant.
-	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestHistories$$' -seeds=$(SEEDS) -first=$(or $(FIRST),1)
+simulate: ## Play SEEDS= random histories of tenants, fresh ones or from seed FIRST= on, and print those that break an invariant.
+	@go test ./test/simulation -count=1 -v -timeout=5h -run='^TestHistories$$' -seeds=$(SEEDS) -first=$(or $(FIRST),0)
+
+DEPTH ?= 2
+
+.PHONY: simulate-walk
+simulate-walk: ## Take every action that there is, and DEPTH= of them one after the other, from a tenant just created and from one in service.
+	@go test ./test/simulation -count=1 -v -timeout=5h -run='^TestWalk$$' -depth=$(DEPTH)
 
 .PHONY: simulate-mutants
 simulate-mutants: ## Fail unless the simulation catches every one of a set of broken functions.

@@ -136,6 +136,18 @@ func deprovision(t *tenancy) *progress {
 		return p
 	}
 
+	if t.unreferenced() {
+		// First of all it is shown again: what isn't observed is neither closed nor
+		// drained nor dropped, and the files would go without it.
+		t.keepAll(p)
+		t.composeGuard(p)
+		c, _ := database(t)
+		p.compose(keyDatabase, c, t.wasReady())
+		p.finished, p.deletion = t.wasReady(), t.client.Status.Deletion
+		p.say(conditionDeprovisioned, settling(reasonWithdrawing, "Database %s isn't among what Crossplane knows the tenant to consist of, and is put there again", t.client.GetName()))
+		return p
+	}
+
 	current, o := follow(t, p, teardown)
 	p.deletion = t.deletionStatus(current, o)
 
@@ -177,6 +189,16 @@ func deprovision(t *tenancy) *progress {
 	}
 	p.say(conditionDeprovisioned, o)
 	return p
+}
+
+// unreferenced tells whether the tenant's Database object is there and somebody has
+// taken it out of the composite's references, so that Crossplane doesn't show it.
+func (t *tenancy) unreferenced() bool {
+	if t.observed.database != nil {
+		return false
+	}
+	there, known := t.databaseObject()
+	return known && there != nil && there.GetDeletionTimestamp() == nil && metav1.IsControlledBy(there, t.client)
 }
 
 // unguarded tells whether the guard is gone, or as good as gone, so that the delete

@@ -468,3 +468,49 @@ func TestReleaseSaysWhyItWaits(t *testing.T) {
 		t.Errorf("the tenant isn't gone: %v", w.conditions()["Deprovisioned"])
 	}
 }
+
+// TestTeardownOfUnreferencedDatabase takes a tenant away whose Database object somebody
+// has taken out of the composite's references, so that it isn't observed.
+func TestTeardownOfUnreferencedDatabase(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		change func(db object)
+		want   []string
+	}{
+		"ItsOwn": {
+			reason: "It is desired again, so that it is observed, before anything else happens.",
+			want:   []string{"backup", "database", "guard", "route"},
+		},
+		"SomebodyElses": {
+			reason: "One that the tenant doesn't control is none of its business.",
+			change: func(db object) { delete(db.in("metadata"), "ownerReferences") },
+			want:   []string{"backup", "guard", "route"},
+		},
+		"Going": {
+			reason: "One that is going is waited for, as always.",
+			change: func(db object) { db.in("metadata")["deletionTimestamp"] = "2026-11-02T09:00:00Z" },
+			want:   []string{"backup", "guard", "route"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := finished(t)
+			db := clone(w.composed["database"])
+			db.in("metadata")["ownerReferences"] = []any{map[string]any{
+				"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme",
+				"uid": w.client.at("metadata", "uid"), "controller": true,
+			}}
+			if tc.change != nil {
+				tc.change(db)
+			}
+			delete(w.composed, "database")
+			w.others = append(w.others, db)
+			w.client.in("metadata", "annotations")[deleted] = "Background"
+
+			rsp := w.run()
+			if diff := cmp.Diff(tc.want, keysOf(rsp)); diff != "" {
+				t.Errorf("%s\nin the grace period: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

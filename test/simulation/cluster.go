@@ -29,6 +29,7 @@ const (
 	annotationPending   = "crossplane.io/external-create-pending"
 	annotationSucceeded = "crossplane.io/external-create-succeeded"
 	annotationFailed    = "crossplane.io/external-create-failed"
+	annotationPaused    = "crossplane.io/paused"
 	annotationRun       = "planapulse.com/run"
 	annotationRerun     = "planapulse.com/rerun"
 	annotationWaiver    = "planapulse.com/skip-final-backup"
@@ -76,6 +77,12 @@ type World struct {
 	// What is out of order.
 	providerDown, gatewayRefuses bool
 
+	// ahead is by how many seconds the function's clock is ahead of the API server's.
+	ahead int64
+
+	// etcd is what was backed up of the cluster's, if anything was.
+	etcd *backedUp
+
 	// steps counts the function's calls, and version the writes of objects.
 	steps, version int
 
@@ -92,6 +99,10 @@ type tenant struct {
 
 	composed map[ref]bool
 	required map[string]*selector
+
+	// read is the composite resource as the last reconcile read it. No cache shows an
+	// older one.
+	read map[string]any
 
 	// seen counts reconciles, to vary what is checked at each.
 	seen int
@@ -130,6 +141,7 @@ func newWorld(f func(*clocktesting.FakePassiveClock) Function) *World {
 }
 
 func (w *World) now() time.Time    { return start.Add(time.Duration(w.elapsed) * time.Second) }
+func (w *World) told() time.Time   { return w.now().Add(time.Duration(w.ahead) * time.Second) }
 func (w *World) timestamp() string { return w.now().Format(time.RFC3339) }
 
 // pass time.
@@ -140,7 +152,7 @@ func (w *World) pass(seconds int64) {
 			w.arrive(name)
 		}
 	}
-	w.clock.SetTime(w.now())
+	w.clock.SetTime(w.told())
 }
 
 // newUID returns a UID that no other object has had.

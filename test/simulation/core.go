@@ -53,6 +53,13 @@ const (
 	// delete. All that comes after is as if there were none, but for what is written
 	// to the composite resource itself, which conflicts.
 	endsStale
+	// endsBehind: the composite resource was read from a cache that hasn't seen more of
+	// it than the last reconcile had, though the status was written then, and people
+	// may have written since. What comes of that is applied all the same: by a
+	// server-side apply, which asks for no version.
+	endsBehind
+	// endsConflict: the status can't be written. All that was composed is applied.
+	endsConflict
 	// endsRefused: the API server refuses to apply one of the objects, for
 	// anything but being invalid.
 	endsRefused
@@ -95,6 +102,20 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		t.dirty = true
 		xr = &object{ref: xr.ref, body: clone(xr.before)}
 	}
+	if end == endsBehind && !xr.deleting() && t.read != nil && text(t.read, "metadata", "uid") == xr.uid() {
+		actual := xr
+		xr = &object{ref: actual.ref, body: clone(t.read)}
+		defer w.commit(actual, xr)
+	}
+	if xr.annotation(annotationPaused) == "true" {
+		// That comes first: not even a finalizer is taken off.
+		paused := clone(xr.body["status"])
+		setCondition(xr.body, w.timestamp(), map[string]any{"type": "Synced", "status": "False", "reason": "ReconcilePaused", "message": "Reconciliation is paused via the pause annotation"})
+		if !same(paused, xr.body["status"]) {
+			w.changed(xr)
+		}
+		return
+	}
 	if xr.deleting() {
 		// No function is asked. All that it composed is the garbage collector's.
 		if slices.Contains(xr.finalizers(), any(finalizerComposite)) {
@@ -107,6 +128,8 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		w.changed(xr)
 		t.dirty = false
 	}
+
+	t.read = clone(xr.body)
 
 	// Only what the references name is observed, and what somebody else
 	// controls isn't there at all.
@@ -206,6 +229,12 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		}
 	}
 
+	if end == endsConflict {
+		w.trace("  the status of %s can't be written", xr.name)
+		t.dirty = true
+		return
+	}
+
 	// The status is applied with full intent: what isn't in it is erased. The
 	// conditions are carried over, and the function's are merged in after that.
 	old := clone(xr.body["status"])
@@ -240,6 +269,19 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		t.due = w.elapsed + ttl
 	}
 	before.checkApplied(rsp, desired)
+}
+
+// commit to a composite resource what was written to it as it was read from a cache.
+func (w *World) commit(actual, xr *object) {
+	if w.objects[actual.ref] != actual {
+		return
+	}
+	spec := clone(actual.body["spec"])
+	put(actual.body, clone(dig(xr.body, "spec", "crossplane", "resourceRefs")), "spec", "crossplane", "resourceRefs")
+	if status, ok := xr.body["status"]; ok {
+		actual.body["status"] = clone(status)
+	}
+	w.saved(actual, spec)
 }
 
 // run the function until its requirements have settled.
@@ -368,6 +410,11 @@ func (w *World) refer(xr *object, desired map[string]*object) {
 	}
 	if same(dig(xr.body, "spec", "crossplane", "resourceRefs"), any(out)) {
 		return
+	}
+	if l := w.lives[xr.uid()]; l != nil {
+		for key := range desired {
+			delete(l.unreferenced, key)
+		}
 	}
 	spec := clone(xr.body["spec"])
 	put(xr.body, out, "spec", "crossplane", "resourceRefs")
@@ -529,7 +576,7 @@ func (w *World) lost(*tenant) {
 func (w *World) restartCore() {
 	w.replays = nil
 	for _, t := range w.tenants {
-		t.composed, t.required = nil, nil
+		t.composed, t.required, t.read = nil, nil, nil
 		t.dirty = true
 	}
 }

@@ -255,7 +255,7 @@ func (w *World) backUp(env map[string]string, final bool) error {
 	}
 	if !db.allowConnections {
 		// A last backup needs no second one once there is one.
-		if final && w.backedUp(name, db.content, w.filesContent(name)) {
+		if final && w.hasBackup(name, db.content, w.filesContent(name)) {
 			return nil
 		}
 		return fmt.Errorf("database %s is not currently accepting connections", name)

@@ -39,6 +39,12 @@ func (w *World) finish() {
 // repair what surrounds the tenants.
 func (w *World) repair() {
 	w.providerDown, w.gatewayRefuses = false, false
+	for _, r := range w.refs() {
+		if o := w.objects[r]; o != nil && o.annotation(annotationPaused) != "" {
+			w.trace("        somebody lets %s go on", r)
+			w.update(o, func(body map[string]any) { drop(body, "metadata", "annotations", annotationPaused) })
+		}
+	}
 	if w.platform.current().bad {
 		w.changePlatform(Action{})
 	}

@@ -104,6 +104,8 @@ func (w *World) mishap(r *rand.Rand, a Action) Action {
 	case "reconcile":
 		a.N = r.IntN(1000)
 		often(20, "reconcile-refused")
+		often(20, "reconcile-conflict")
+		often(12, "reconcile-behind")
 		often(12, "reconcile-lost")
 		if xr := w.client(a.Tenant); xr != nil && xr.deleting() {
 			often(2, "reconcile-stale")
@@ -173,7 +175,7 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 		}
 	}
 	key := keys[r.IntN(len(keys))]
-	switch r.IntN(29) {
+	switch r.IntN(35) {
 	case 0, 1, 2, 3, 4, 5:
 		return w.intention(r, names)
 	case 6:
@@ -217,6 +219,17 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 		a.Do, a.Key, a.N = "foreign-object", strangerKeys[r.IntN(4)], r.IntN(12)
 	case 28:
 		a.Do = []string{"misrefer", "object-goes", "hand-over"}[r.IntN(3)]
+	case 29, 30:
+		a.Do, a.N = "hand-annotate", r.IntN(4)
+	case 31:
+		a.Do, a.Key = "hand-unref", key
+	case 32:
+		a.Do, a.N = "pause", r.IntN(3)
+		a.Key = []string{"", "database"}[r.IntN(2)]
+	case 33:
+		a = Action{Do: []string{"etcd-backup", "etcd-restore"}[r.IntN(2)]}
+	case 34:
+		a = Action{Do: "clock", N: r.IntN(5)}
 	}
 	return a
 }
@@ -261,9 +274,9 @@ func Shrink(f New, actions []Action, v *Violation) []Action {
 }
 
 // TestCase returns a history as one of TestRegressions.
-func TestCase(seed uint64, actions []Action, v *Violation) string {
+func TestCase(name string, actions []Action, v *Violation) string {
 	b := &strings.Builder{}
-	fmt.Fprintf(b, "\t\"Seed%d\": {\n\t\treason: %q,\n\t\tactions: []Action{\n", seed, strings.SplitN(v.String(), "\n", 2)[0])
+	fmt.Fprintf(b, "\t%q: {\n\t\treason: %q,\n\t\tactions: []Action{\n", name, strings.SplitN(v.String(), "\n", 2)[0])
 	for _, a := range actions {
 		fmt.Fprintf(b, "\t\t\t%s,\n", a)
 	}

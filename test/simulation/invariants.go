@@ -101,6 +101,10 @@ type life struct {
 	// function was told beforehand.
 	released bool
 
+	// unreferenced are what somebody has taken out of the composite resource's
+	// references since Crossplane wrote them last: nobody shows them to the function.
+	unreferenced map[string]bool
+
 	// letGo tells whether --cascade=orphan was ever asked for: somebody who asks for
 	// another policy a moment later may be too late.
 	letGo bool
@@ -158,10 +162,10 @@ func (w *World) call(xr *object, t *tenant, req *fnv1.RunFunctionRequest) (*fnv1
 		(isTrue(xr.body, "spec", "suspended") != (dig(xr.body, "status", "suspension") != nil)) {
 		return rsp, nil
 	}
-	w.clock.SetTime(w.now().Add(77 * time.Minute))
+	w.clock.SetTime(w.told().Add(77 * time.Minute))
 	again.Desired = &fnv1.State{}
 	later, err := w.function.RunFunction(context.Background(), again)
-	w.clock.SetTime(w.now())
+	w.clock.SetTime(w.told())
 	if err == nil && !proto.Equal(rsp.GetDesired(), later.GetDesired()) {
 		w.violate(invariantSame, "the time of day changes what is applied:\n%s", cmp.Diff(rsp.GetDesired(), later.GetDesired(), protocmp.Transform()))
 	}
@@ -257,7 +261,12 @@ func (m *moment) checkResponse(rsp *fnv1.RunFunctionResponse, observed, desired 
 // checkApplied looks at what a response has made of the cluster.
 func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object) {
 	w, xr := m.w, m.xr
-	called := xr.annotation(annotationAttempt) != "" && !isTrue(xr.body, "spec", "deletionProtection")
+	// What a cache hasn't shown yet isn't cancelled.
+	actual := xr
+	if c := w.client(xr.name); c != nil {
+		actual = c
+	}
+	called := actual.annotation(annotationAttempt) != "" && !isTrue(actual.body, "spec", "deletionProtection")
 	if !called && dig(xr.body, "status", "deletion") == nil {
 		// A delete that was cancelled or forbidden, and seen to be.
 		m.l.askedAt, m.l.began = -1, false
@@ -442,7 +451,7 @@ func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
 	}
 	l.began, l.dropped = true, true
 	for _, other := range w.composedBy(xr.uid()) {
-		if k := other.key(); k == "route" || k == "backup" {
+		if k := other.key(); (k == "route" || k == "backup") && !l.unreferenced[k] {
 			w.violate(invariantOrder, "the database of %s is dropped while its %s is there", xr.name, k)
 		}
 	}
@@ -459,7 +468,7 @@ func (w *World) checkLoss(o *object, db *database) {
 	switch {
 	case l == nil || l.handled || l.waived:
 	case db.foreign && !l.adopted:
-	case db.content > 0 && !w.backedUp(db.name, db.content, w.filesContent(db.name)):
+	case db.content > 0 && !w.hasBackup(db.name, db.content, w.filesContent(db.name)):
 		w.violate(invariantBackup, "database %s goes with data that no verified backup has", db.name)
 	}
 }
@@ -490,7 +499,7 @@ func (w *World) checkWipe(o *object, name string, d *directory) {
 		w.violate(invariantForeign, "the files of %s, which are somebody else's, were wiped", name)
 	case db != nil:
 		w.violate(invariantOrder, "the files of %s were wiped while its database is there", name)
-	case d.content > 0 && !l.waived && !w.backedUp(name, 0, d.content):
+	case d.content > 0 && !l.waived && !w.hasBackup(name, 0, d.content):
 		w.violate(invariantBackup, "the files of %s go without a verified backup", name)
 	}
 }
@@ -534,7 +543,7 @@ func (w *World) checkTeardown(xr *object, l *life, key string) {
 	db := w.databases[name]
 	for _, o := range w.composedBy(xr.uid()) {
 		k := o.key()
-		if k == "guard" || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
+		if k == "guard" || l.unreferenced[k] || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
 			continue // The pods of a Job that is over do nothing any more.
 		}
 		if k == "database" && (key == "final-backup" || key == "connections-drain") {

@@ -142,6 +142,16 @@ func (w *World) provide(o *object, how provision) bool {
 	if w.providerDown {
 		return false
 	}
+	if o.annotation(annotationPaused) == "true" {
+		// Whatever it is, also one that is being deleted.
+		was := clone(o.body)
+		setCondition(o.body, w.timestamp(), map[string]any{"type": "Synced", "status": "False", "reason": "ReconcilePaused"})
+		if same(was, o.body) {
+			return false
+		}
+		w.changed(o)
+		return true
+	}
 	policies := list(o.body, "spec", "managementPolicies")
 	may := func(action string) bool { return permits(o, action) }
 	name := o.annotation(annotationExternal)
@@ -171,6 +181,7 @@ func (w *World) provide(o *object, how provision) bool {
 	}
 	switch {
 	case incomplete:
+		setCondition(o.body, w.timestamp(), map[string]any{"type": "Ready", "status": "False", "reason": "Creating"})
 		return w.providerSays(o, unchanged, "cannot determine creation result - remove the crossplane.io/external-create-pending annotation if it is safe to proceed")
 
 	case db == nil && onlyObserves:
@@ -445,9 +456,9 @@ func databaseOf(tenant string) string { return tenant + "." + domain }
 // repositoryOf a backup, from what its pod is told.
 func repositoryOf(env map[string]string) string { return env["RESTIC_REPOSITORY"] }
 
-// backedUp tells whether a verified snapshot of a tenant's has all that its
+// hasBackup tells whether a verified snapshot of a tenant's has all that its
 // database and its files hold now.
-func (w *World) backedUp(name string, content, files int) bool {
+func (w *World) hasBackup(name string, content, files int) bool {
 	for _, all := range w.snapshots {
 		for _, s := range all {
 			if s.verified && s.database == name && s.content >= content && s.files >= files {

@@ -79,6 +79,33 @@ var toldHistories = map[string]told{
 			Action{Do: "delete", Tenant: "acme", Key: "Background"},
 		),
 	},
+	"DeletedUnreferenced": {
+		reason: "A Database object that somebody takes out of the tenant's references is dropped in its turn all the same, and before the files.",
+		actions: inService(
+			Action{Do: "hand-unref", Tenant: "acme", Key: "database"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"DeletedAndUnreferenced": {
+		reason: "Also if that happens while it is being taken away.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "pass", N: 400}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "hand-unref", Tenant: "acme", Key: "database"},
+		),
+	},
+	"DeletedBehindACache": {
+		reason: "A delete that a cache doesn't show yet isn't forgotten.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile-behind", Tenant: "acme"},
+		),
+	},
+	"RestoredFromEtcd": {
+		reason: "A cluster that is restored to a state before its database was prepared finds what was done since, and does it again without harm.",
+		actions: creating(
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "etcd-backup"},
+			Action{Do: "settle"}, Action{Do: "write", Tenant: "acme"}, Action{Do: "etcd-restore"},
+		),
+	},
 	"Suspended": {
 		reason:  "A suspended tenant is Ready and closed.",
 		actions: inService(Action{Do: "suspend", Tenant: "acme"}),

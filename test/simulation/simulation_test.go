@@ -3,8 +3,10 @@ package simulation
 import (
 	"flag"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ import (
 
 var (
 	seeds = flag.Uint64("seeds", 500, "How many histories to play.")
-	first = flag.Uint64("first", 1, "The first history's seed.")
+	first = flag.Uint64("first", 0, "The first history's seed. 0: what SIMULATE_FIRST says, or the clock.")
 	tell  = flag.Bool("tell", false, "Tell the whole story of what failed.")
 	most  = flag.Int("most", 3, "How many failures to shrink and print.")
 )
@@ -27,14 +29,33 @@ func theFunction(c *clocktesting.FakePassiveClock) Function {
 	return fn.New(logging.NewNopLogger(), c)
 }
 
+// firstSeed of the histories to play: fresh ones, unless somebody says which. Go
+// keeps what a test that passed has printed, and doesn't run it again unless what it
+// reads has changed. So make says the time where it wants fresh ones.
+func firstSeed(t *testing.T) uint64 {
+	t.Helper()
+	if *first > 0 {
+		return *first
+	}
+	if given := os.Getenv("SIMULATE_FIRST"); given != "" {
+		seed, err := strconv.ParseUint(given, 10, 64)
+		if err != nil {
+			t.Fatalf("SIMULATE_FIRST is to be the first seed, a number: %v", err)
+		}
+		return seed
+	}
+	return uint64(max(0, time.Now().UnixMicro()))
+}
+
 // TestHistories plays histories, and prints those that break an invariant as
 // cases of TestRegressions.
 func TestHistories(t *testing.T) {
-	began := time.Now()
-	results := playAll(theFunction, *first, *seeds)
+	began, from := time.Now(), firstSeed(t)
+	t.Logf("histories of the seeds %d to %d. To play them again: make simulate FIRST=%d SEEDS=%d", from, from+*seeds-1, from, *seeds)
+	results := playAll(theFunction, from, *seeds)
 	steps := 0
 	byInvariant := map[string][]uint64{}
-	for seed := *first; seed < *first+*seeds; seed++ {
+	for seed := from; seed < from+*seeds; seed++ {
 		r := results[seed]
 		steps += r.Steps
 		if r.Violation != nil {
@@ -42,7 +63,7 @@ func TestHistories(t *testing.T) {
 			byInvariant[i] = append(byInvariant[i], seed)
 		}
 	}
-	fmt.Printf("%d histories, %d steps, in %s\n", *seeds, steps, time.Since(began).Round(time.Millisecond))
+	fmt.Printf("%d histories from seed %d on, %d steps, in %s\n", *seeds, from, steps, time.Since(began).Round(time.Millisecond))
 
 	for _, i := range sorted(byInvariant) {
 		failed := byInvariant[i]
@@ -54,7 +75,7 @@ func TestHistories(t *testing.T) {
 			if again.Violation == nil {
 				again = r
 			}
-			t.Logf("%s\n\n%s", again.Violation, TestCase(seed, actions, again.Violation))
+			t.Logf("%s\n\nTo have it played for ever, with a name and a reason of its own, in regressions_test.go:\n\n%s", again.Violation, TestCase(fmt.Sprintf("Seed%d", seed), actions, again.Violation))
 			if *tell {
 				Replay(theFunction, actions, teller())
 			}
