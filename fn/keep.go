@@ -17,7 +17,7 @@ import (
 // kept returns a resource as it was observed.
 func (t *tenancy) kept(key string) composed {
 	if w := t.observed.wire[key]; w != nil {
-		return composed{kept: asKept(key, w)}
+		return composed{kept: standingFor(asKept(key, w), w, t.client.Status.DatabaseUID, t.client.Status.DatabaseName)}
 	}
 	return composed{}
 }
@@ -38,7 +38,7 @@ func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready boo
 		r := req.GetObserved().GetResources()[key].GetResource()
 		// One that can't be read is there all the same.
 		if stranger, _ := strange(xr, r, key); r != nil && stranger == nil {
-			compose(rsp, key, asKept(key, r), ready)
+			compose(rsp, key, standingFor(asKept(key, r), r, stringAt(xr, partStatus, "databaseUID"), stringAt(xr, partStatus, "databaseName")), ready)
 			found = true
 		}
 	}
@@ -105,6 +105,20 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 	spec["forProvider"] = structpb.NewStructValue(&structpb.Struct{Fields: params})
 	out.Fields[partSpec] = structpb.NewStructValue(&structpb.Struct{Fields: spec})
 	return out
+}
+
+// standingFor returns what is kept with the database's name that is on record for an
+// object of that UID. Whatever somebody has written there instead, provider-sql would
+// change another database, and it would go on until the request is mended.
+func standingFor(kept, observed *structpb.Struct, uid, name string) *structpb.Struct {
+	if uid == "" || name == "" || stringAt(observed, "metadata", "uid") != uid {
+		return kept
+	}
+	annotations := kept.GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue()
+	if was, there := annotations.GetFields()[meta.AnnotationKeyExternalName]; there && was.GetStringValue() != name {
+		annotations.Fields[meta.AnnotationKeyExternalName] = structpb.NewStringValue(name)
+	}
+	return kept
 }
 
 // asObserved returns what is desired of an object so that it stays just as it

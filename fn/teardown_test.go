@@ -514,3 +514,44 @@ func TestTeardownOfUnreferencedDatabase(t *testing.T) {
 		})
 	}
 }
+
+// TestKeptDatabaseStandsForItsOwn has somebody make a tenant's Database object stand for
+// another database while everything is to stay as it is: provider-sql would change that.
+func TestKeptDatabaseStandsForItsOwn(t *testing.T) {
+	const externalName = "crossplane.io/external-name"
+	cases := map[string]struct {
+		reason string
+		change func(w *world)
+		want   any
+	}{
+		"Refused": {
+			reason: "A bad spec may not be mended for days.",
+			change: func(w *world) { w.client.in("spec")["ownerEmail"] = "nobody" },
+			want:   "acme.planapulse.app",
+		},
+		"GracePeriod": {
+			reason: "A grace period is long enough to do harm.",
+			change: func(w *world) { w.client.in("metadata", "annotations")[deleted] = "Background" },
+			want:   "acme.planapulse.app",
+		},
+		"NotOnRecord": {
+			reason: "Of an object that isn't known to be the tenant's nobody knows better.",
+			change: func(w *world) {
+				w.client.in("spec")["ownerEmail"] = "nobody"
+				w.composed["database"].in("metadata")["uid"] = "another"
+			},
+			want: "shop.planapulse.app",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := finished(t)
+			w.composed["database"].in("metadata", "annotations")[externalName] = "shop.planapulse.app"
+			tc.change(w)
+			w.reconcile()
+			if got := w.composed["database"].at("metadata", "annotations", externalName); got != tc.want {
+				t.Errorf("%s\nexternal name: want %v, got %v", tc.reason, tc.want, got)
+			}
+		})
+	}
+}

@@ -411,11 +411,6 @@ func (w *World) refer(xr *object, desired map[string]*object) {
 	if same(dig(xr.body, "spec", "crossplane", "resourceRefs"), any(out)) {
 		return
 	}
-	if l := w.lives[xr.uid()]; l != nil {
-		for key := range desired {
-			delete(l.unreferenced, key)
-		}
-	}
 	spec := clone(xr.body["spec"])
 	put(xr.body, out, "spec", "crossplane", "resourceRefs")
 	w.saved(xr, spec)
@@ -434,6 +429,12 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 	o := w.objects[desired.ref]
 	if desired.body == nil && o != nil {
 		return true
+	}
+	// It is among the references now.
+	l := w.lives[xr.uid()]
+	unseen := l != nil && l.unreferenced[key]
+	if unseen {
+		delete(l.unreferenced, key)
 	}
 	if o == nil {
 		w.checkCreation(xr, key, desired)
@@ -469,6 +470,9 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 	next := &object{ref: o.ref, body: body}
 	defaults(next)
 	if field := immutable(o.kind, o.body, body); field != "" {
+		if unseen {
+			return false
+		}
 		w.violate(invariantFrozen, "%s was applied with another %s, which is immutable (terminating: %v)", o.ref, field, o.deleting())
 		return false
 	}

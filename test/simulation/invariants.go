@@ -410,7 +410,7 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 	}
 	l.began = true
 	for _, o := range w.composedBy(xr.uid()) {
-		if o.key() != "guard" && !(o.kind == kindJob && (completed(o) || o.deleting())) {
+		if o.key() != "guard" && !l.unreferenced[o.key()] && !(o.kind == kindJob && (completed(o) || o.deleting())) {
 			if o.kind == kindJob && slices.Contains(teardownKeys, o.key()) && jobFailed(o) {
 				continue // An optional step that failed.
 			}
@@ -566,7 +566,7 @@ func (w *World) checkObject(xr, o *object) {
 	if db != nil && db.foreign && !l.adopted && (mayDelete(o) || permits(o, "Update")) {
 		w.violate(invariantForeign, "provider-sql may write to or drop %s, which is somebody else's", db.name)
 	}
-	if want := databaseOf(xr.name); o.annotation(annotationExternal) != want {
+	if want := databaseOf(xr.name); o.annotation(annotationExternal) != want && (!l.handled || text(xr.body, "status", "databaseUID") == o.uid()) {
 		w.violate(invariantFrozen, "the Database of %s stands for %s rather than %s", xr.name, o.annotation(annotationExternal), want)
 	}
 }

@@ -99,6 +99,12 @@ var toldHistories = map[string]told{
 			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile-behind", Tenant: "acme"},
 		),
 	},
+	"LedElsewhereAndRefused": {
+		reason: "A Database object that somebody has made stand for another database stands for the tenant's again, also while a bad request has everything stay as it is.",
+		actions: inService(
+			Action{Do: "bad-spec", Tenant: "acme"}, Action{Do: "hand-annotate", Tenant: "acme", N: 3},
+		),
+	},
 	"RestoredFromEtcd": {
 		reason: "A cluster that is restored to a state before its database was prepared finds what was done since, and does it again without harm.",
 		actions: creating(
