@@ -245,6 +245,11 @@ func (t *tenancy) deletionStatus(current *step, o outcome) *v1alpha1.DeletionSta
 	}
 	if last := t.client.Status.Deletion; last != nil {
 		d.RequestedAt = last.RequestedAt
+		if last.Step == stepGrace && t.now.Before(&d.RequestedAt) {
+			// A clock that was ahead has been set right. Nobody is to wait for the
+			// difference; and nothing has begun yet whose run this tells.
+			d.RequestedAt = t.now
+		}
 		if last.Step == d.Step {
 			d.Since = last.Since
 		}

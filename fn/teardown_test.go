@@ -555,3 +555,27 @@ func TestKeptDatabaseStandsForItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// TestGraceOfAClockThatWasAhead has a delete recorded by a clock that is ahead, and is
+// set right then.
+func TestGraceOfAClockThatWasAhead(t *testing.T) {
+	w := finished(t)
+	right := w.clock.Now()
+	w.clock.SetTime(right.Add(2 * time.Hour))
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	w.reconcile()
+	w.clock.SetTime(right.Add(time.Minute))
+	w.reconcile()
+	if got, want := w.client.at("status", "deletion", "requestedAt"), any(right.Add(time.Minute).UTC().Format(time.RFC3339)); got != want {
+		t.Errorf("a delete that was recorded in the future counts from when that is seen: want %v, got %v", want, got)
+	}
+	w.clock.SetTime(right.Add(2 * time.Minute))
+	w.reconcile()
+	if got, want := w.client.at("status", "deletion", "requestedAt"), any(right.Add(time.Minute).UTC().Format(time.RFC3339)); got != want {
+		t.Errorf("and then stays: want %v, got %v", want, got)
+	}
+	w.clock.SetTime(right.Add(7 * time.Minute))
+	if diff := cmp.Diff([]string{"database", "guard"}, keysOf(w.reconcile())); diff != "" {
+		t.Errorf("after the grace period: -want, +got:\n%s", diff)
+	}
+}

@@ -22,7 +22,7 @@ func (w *World) clone() *World {
 	c.lives = make(map[string]*life, len(w.lives))
 	for uid, l := range w.lives {
 		cl := *l
-		cl.done, cl.excused, cl.unreferenced = maps.Clone(l.done), maps.Clone(l.excused), maps.Clone(l.unreferenced)
+		cl.done, cl.excused = maps.Clone(l.done), maps.Clone(l.excused)
 		c.lives[uid] = &cl
 	}
 	c.replays = slices.Clone(w.replays)

@@ -431,10 +431,9 @@ func (w *World) apply(xr *object, key string, desired *object) bool {
 		return true
 	}
 	// It is among the references now.
-	l := w.lives[xr.uid()]
-	unseen := l != nil && l.unreferenced[key]
+	unseen := o != nil && o.unreferenced
 	if unseen {
-		delete(l.unreferenced, key)
+		o.unreferenced = false
 	}
 	if o == nil {
 		w.checkCreation(xr, key, desired)

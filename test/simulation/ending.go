@@ -139,7 +139,10 @@ func (w *World) ofStranger(l *life) bool {
 // checkPresent looks at a tenant that is there at the end.
 func (w *World) checkPresent(l *life) {
 	xr := w.owner(l.uid)
-	owned := w.composedBy(l.uid)
+	owned := slices.DeleteFunc(w.composedBy(l.uid), func(o *object) bool {
+		// Nobody knows of it any more, and it goes with the tenant.
+		return o.kind == kindJob && o.unreferenced
+	})
 	var names []string
 	for _, o := range owned {
 		names = append(names, o.ref.String())

@@ -47,17 +47,11 @@ func (w *World) handUnref(a Action) bool {
 			rest = append(rest, r)
 		}
 	}
-	switch l := w.lives[o.controller()]; {
-	case l == nil:
-	case a.Key == "guard":
+	if l := w.lives[o.controller()]; l != nil && a.Key == "guard" {
 		// For --cascade=orphan this is as good as deleting it.
 		l.handled = true
-	case a.Key != "database":
-		if l.unreferenced == nil {
-			l.unreferenced = map[string]bool{}
-		}
-		l.unreferenced[a.Key] = true
 	}
+	o.unreferenced = o.controller() == xr.uid()
 	w.update(xr, func(body map[string]any) { put(body, rest, "spec", "crossplane", "resourceRefs") })
 	return true
 }
@@ -87,8 +81,7 @@ func (w *World) setClock(ahead int64) bool {
 	for _, l := range w.lives {
 		xr := w.owner(l.uid)
 		if xr != nil && dig(xr.body, "status", "deletion") != nil && l.askedAt >= 0 && ahead > w.ahead {
-			// A grace period that was recorded is as much shorter.
-			l.askedAt = max(0, l.askedAt-(ahead-w.ahead))
+			l.shortened += ahead - w.ahead
 		}
 	}
 	w.ahead = ahead

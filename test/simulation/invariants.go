@@ -101,9 +101,9 @@ type life struct {
 	// function was told beforehand.
 	released bool
 
-	// unreferenced are what somebody has taken out of the composite resource's
-	// references since Crossplane wrote them last: nobody shows them to the function.
-	unreferenced map[string]bool
+	// shortened is by how many seconds a grace period is shorter, because the function's
+	// clock was set forward in it.
+	shortened int64
 
 	// letGo tells whether --cascade=orphan was ever asked for: somebody who asks for
 	// another policy a moment later may be too late.
@@ -269,7 +269,7 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 	called := actual.annotation(annotationAttempt) != "" && !isTrue(actual.body, "spec", "deletionProtection")
 	if !called && dig(xr.body, "status", "deletion") == nil {
 		// A delete that was cancelled or forbidden, and seen to be.
-		m.l.askedAt, m.l.began = -1, false
+		m.l.askedAt, m.l.shortened, m.l.began = -1, 0, false
 	}
 	w.checkStrangers()
 	if recorded, ok := dig(xr.body, "status", "projectId").(float64); ok {
@@ -323,7 +323,7 @@ func (w *World) leaving(xr *object) bool {
 	if policy == "" || policy == policyOrphan || l.askedAt < 0 || isTrue(xr.body, "spec", "deletionProtection") {
 		return false
 	}
-	return l.began || w.elapsed >= l.askedAt+w.platform.graceSeconds()
+	return l.began || w.elapsed+l.shortened >= l.askedAt+w.platform.graceSeconds()
 }
 
 // checkIrrevocable is called when a status is written: from the moment in which
@@ -410,7 +410,7 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 	}
 	l.began = true
 	for _, o := range w.composedBy(xr.uid()) {
-		if o.key() != "guard" && !l.unreferenced[o.key()] && !(o.kind == kindJob && (completed(o) || o.deleting())) {
+		if o.key() != "guard" && !o.unreferenced && !(o.kind == kindJob && (completed(o) || o.deleting())) {
 			if o.kind == kindJob && slices.Contains(teardownKeys, o.key()) && jobFailed(o) {
 				continue // An optional step that failed.
 			}
@@ -451,7 +451,7 @@ func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
 	}
 	l.began, l.dropped = true, true
 	for _, other := range w.composedBy(xr.uid()) {
-		if k := other.key(); (k == "route" || k == "backup") && !l.unreferenced[k] {
+		if k := other.key(); (k == "route" || k == "backup") && !other.unreferenced {
 			w.violate(invariantOrder, "the database of %s is dropped while its %s is there", xr.name, k)
 		}
 	}
@@ -543,7 +543,7 @@ func (w *World) checkTeardown(xr *object, l *life, key string) {
 	db := w.databases[name]
 	for _, o := range w.composedBy(xr.uid()) {
 		k := o.key()
-		if k == "guard" || l.unreferenced[k] || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
+		if k == "guard" || o.unreferenced || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
 			continue // The pods of a Job that is over do nothing any more.
 		}
 		if k == "database" && (key == "final-backup" || key == "connections-drain") {

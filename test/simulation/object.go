@@ -41,6 +41,10 @@ type object struct {
 	// last.
 	missed bool
 
+	// unreferenced tells that somebody has taken it out of its composite resource's
+	// references: it isn't shown to the function until it is desired again.
+	unreferenced bool
+
 	// settled is what was desired of the object when it was applied last, as long
 	// as nobody else has written to it since: applied again, it changes nothing.
 	settled *structpb.Struct

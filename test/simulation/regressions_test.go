@@ -99,6 +99,25 @@ var toldHistories = map[string]told{
 			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile-behind", Tenant: "acme"},
 		),
 	},
+	"DeletedByAClockThatWasAhead": {
+		reason: "A grace period that a clock has recorded which was hours ahead doesn't last for hours.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "clock", N: 4},
+		},
+	},
+	"JobOfAnotherNamespaceUnreferenced": {
+		reason: "A Job that nobody knows of any more is in nobody's way.",
+		actions: creating(
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "platform", N: 4}, Action{Do: "provide", Tenant: "acme"},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "platform"},
+			Action{Do: "hand-unref", Tenant: "acme", Key: "matrix-room-create"},
+		),
+	},
 	"LedElsewhereAndRefused": {
 		reason: "A Database object that somebody has made stand for another database stands for the tenant's again, also while a bad request has everything stay as it is.",
 		actions: inService(

@@ -55,8 +55,8 @@ func (w *World) state() state {
 		l := *w.lives[uid]
 		done, excused := l.done, l.excused
 		asked := l.askedAt >= 0
-		s.say("life", s.text(uid), asked, asked && w.elapsed-l.askedAt >= defaultGrace, sortedTexts(s, done), sortedTexts(s, excused))
-		l.uid, l.askedAt, l.done, l.excused = "", 0, nil, nil
+		s.say("life", s.text(uid), asked, asked && w.elapsed+l.shortened-l.askedAt >= defaultGrace, sortedTexts(s, done), sortedTexts(s, excused))
+		l.uid, l.askedAt, l.shortened, l.done, l.excused = "", 0, 0, nil, nil
 		s.say(l)
 	}
 	for _, r := range w.replays {
@@ -178,7 +178,7 @@ func (s *stating) databases(kind string, all map[string]*database) {
 
 // object says all of an object.
 func (s *stating) object(o *object) {
-	s.say(o.ref, o.pod, o.creates, o.missed, o.deleting())
+	s.say(o.ref, o.pod, o.creates, o.missed, o.unreferenced, o.deleting())
 	s.sum(sorted(o.applied)...)
 	s.sum(sorted(o.others)...)
 	if o.kind == kindDatabase {
