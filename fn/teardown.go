@@ -198,7 +198,7 @@ func (t *tenancy) unreferenced() bool {
 		return false
 	}
 	there, known := t.databaseObject()
-	return known && there != nil && there.GetDeletionTimestamp() == nil && metav1.IsControlledBy(there, t.client)
+	return known && there != nil && there.GetDeletionTimestamp() == nil && t.controls(there)
 }
 
 // unguarded tells whether the guard is gone, or as good as gone, so that the delete

@@ -178,7 +178,7 @@ func (s *stating) databases(kind string, all map[string]*database) {
 
 // object says all of an object.
 func (s *stating) object(o *object) {
-	s.say(o.ref, o.pod, o.creates, o.missed, o.unreferenced, o.deleting())
+	s.say(o.ref, o.pod, o.creates, o.missed, o.unreferenced, o.theirs != nil, o.deleting())
 	s.sum(sorted(o.applied)...)
 	s.sum(sorted(o.others)...)
 	if o.kind == kindDatabase {

@@ -288,6 +288,11 @@ func (w *World) wants(name string, add func(Action, ...int)) {
 	add(Action{Do: "protect", Tenant: name}, 0, 1)
 	add(Action{Do: "bad-spec", Tenant: name}, 0, 2, 3)
 	add(Action{Do: "foreign-database", Tenant: name}, 0, 3, 7, 29)
+	for _, key := range []string{"guard", "database", "route", "backup", "tenant-prepare", "final-backup"} {
+		add(Action{Do: "foreign-object", Tenant: name, Key: key}, 0, 3)
+	}
+	add(Action{Do: "object-goes"})
+	add(Action{Do: "misrefer", Tenant: name})
 	for _, effect := range []string{"smoke-test", "tenant-prepare", "filestore-clone", "client-provisioned"} {
 		add(Action{Do: "rerun", Tenant: name, Key: effect})
 	}
