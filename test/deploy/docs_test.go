@@ -319,9 +319,13 @@ func namesOfKinds(t *testing.T) map[string]bool {
 		// Of these there are no Go types here.
 		"planaclient": true, "planaclients": true, "pc": true,
 		"crd": true, "xrd": true, "composition": true,
-		"providers.pkg.crossplane.io": true, "function.pkg.crossplane.io": true, "functions.pkg.crossplane.io": true,
+		"provider.pkg.crossplane.io": true, "providers.pkg.crossplane.io": true, "function.pkg.crossplane.io": true, "functions.pkg.crossplane.io": true,
 		"configurations.pkg.crossplane.io": true, "functionrevisions.pkg.crossplane.io": true, "configurationrevisions.pkg.crossplane.io": true,
 		"gateway": true, "deploy": true,
+		// Which can be impersonated.
+		"groups": true,
+		// Which stands for any.
+		"object": true,
 	}
 	for gvk := range scheme.AllKnownTypes() {
 		plural, singular := meta.UnsafeGuessKindToResource(gvk)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func podTemplatesOf(t *testing.T, version string, template bool) map[string]core
 		known := len(required)
 		for name, selector := range rsp.GetRequirements().GetResources() {
 			required[name] = &fnv1.Resources{}
-			if template && selector.GetKind() == "Database" {
+			if template && selector.GetKind() == "Database" && strings.Contains(selector.GetMatchName(), "-template-") {
 				db := structOf(t, map[string]any{"apiVersion": selector.GetApiVersion(), "kind": "Database"})
 				required[name].Items = []*fnv1.Resource{{Resource: happy(t, db)}}
 			}
@@ -106,7 +107,7 @@ func podTemplatesOf(t *testing.T, version string, template bool) map[string]core
 		xr["status"] = status
 
 		switch {
-		case len(next) == 0:
+		case len(next) == 0 && len(events) == 0:
 			return pods
 		case settled && before == fmt.Sprint(status) && len(events) > 0:
 			events[0](xr)
@@ -133,6 +134,7 @@ func happy(t *testing.T, desired *structpb.Struct) *structpb.Struct {
 	is := func(typ string) map[string]any {
 		return map[string]any{"type": typ, "status": "True", "lastTransitionTime": "2026-11-02T09:00:00Z"}
 	}
+	meta["ownerReferences"] = []any{map[string]any{"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme", "uid": "a", "controller": true}}
 	switch o["kind"] {
 	case "Database":
 		meta["uid"] = "d"

@@ -471,6 +471,16 @@ var cases = map[string]struct {
 		req:    request{operation: admission.Update, user: ivana, resource: databases, old: database(), new: database(without("metadata", "ownerReferences"))},
 		want:   "only Crossplane and provider-sql change it",
 	},
+	"UpdateDatabaseHandedOver": {
+		reason: "A condition tells people to hand over what an earlier tenant of the name left behind.",
+		req:    request{operation: admission.Update, user: ivana, resource: databases, old: database(without("metadata", "ownerReferences")), new: database()},
+	},
+	"UpdateDatabaseHandedToAnother": {
+		reason: "What one tenant left behind is none of another's.",
+		req: request{operation: admission.Update, user: ivana, resource: databases, old: database(without("metadata", "ownerReferences")), new: database(
+			with([]any{map[string]any{"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "globex", "controller": true}}, "metadata", "ownerReferences"))},
+		want: "only Crossplane and provider-sql change it",
+	},
 	"UpdateDatabasesFinalizers": {
 		reason: "Without its finalizer it goes before the database does.",
 		req:    request{operation: admission.Update, user: ivana, resource: databases, old: database(with([]any{"finalizer.managedresource.crossplane.io"}, "metadata", "finalizers")), new: database()},

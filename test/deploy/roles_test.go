@@ -23,6 +23,9 @@ func TestWhoMayFollowAdvice(t *testing.T) {
 		"edit gateway":                                      "all tenants hang on it",
 		"describe gateway":                                  "it is in a namespace of its own",
 		"patch job":                                         "what suspends Jobs is the cluster's",
+		"get {object}":                                      "it may be of any kind",
+		"patch {object}":                                    "the same",
+		"delete {object}":                                   "the same",
 		"create job":                                        "whoever may create a Job reads every Secret of its namespace",
 	}
 
