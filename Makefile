@@ -15,14 +15,22 @@ render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQ
 
 # Without cgo the builds of tools, function and tests share one cache, and no C
 # compiler is asked for.
-test test-units test-manifests test-monitoring test-render golden generate check-generated bench bench-report: export CGO_ENABLED := 0
+test test-units test-release test-manifests test-monitoring test-render golden generate check-generated bench bench-report: export CGO_ENABLED := 0
 
 .PHONY: test
-test: test-units test-manifests test-monitoring test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
+test: test-units test-release test-manifests test-monitoring test-render check-generated ## Test everything that needs no server (make -k test goes on after a failure).
 
 .PHONY: test-units
 test-units: ## Test the function, the effects and the simulation, with histories that nobody has played (or from seed SIMULATE_FIRST= on).
 	@SIMULATE_FIRST=$${SIMULATE_FIRST:-$$(date +%s%6N)} go test ./...
+
+.PHONY: test-release
+test-release: ## Test what signs a release, and what verifies one.
+	@cd tools/attest && go test ./...
+
+.PHONY: verify-release
+verify-release: ## Fail unless the release in DIR= is what the owner of the public key KEY= has signed.
+	@cd tools/attest && CGO_ENABLED=0 go run . verify -key "$(abspath $(KEY))" -dir "$(abspath $(or $(DIR),_output/release))"
 
 .PHONY: test-manifests
 test-manifests: ## Test what is in deploy/, example/ and docs/, and run the commands on pages that need no cluster.

@@ -87,7 +87,11 @@ func podTemplatesOf(t *testing.T, version string, template bool) map[string]core
 
 		next := map[string]*fnv1.Resource{}
 		for key, r := range rsp.GetDesired().GetResources() {
-			next[key] = &fnv1.Resource{Resource: happy(t, r.GetResource())}
+			composed := happy(t, r.GetResource()).AsMap()
+			composed["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{
+				"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme", "uid": "a", "controller": true,
+			}}
+			next[key] = &fnv1.Resource{Resource: structOf(t, composed)}
 			collect(t, r.GetResource(), pods)
 		}
 		settled := known == len(required) && slices.Equal(slices.Sorted(maps.Keys(observed)), slices.Sorted(maps.Keys(next)))
