@@ -2,11 +2,15 @@ package fn
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
@@ -21,9 +25,10 @@ const conditionDeprovisioned = "Deprovisioned"
 
 // Steps of a teardown that mean more than their place in it.
 const (
-	stepGrace = "grace"
-	stepDrop  = "drop"
-	stepGone  = "gone"
+	stepGrace    = "grace"
+	stepWithdraw = "withdraw"
+	stepDrop     = "drop"
+	stepGone     = "gone"
 )
 
 // The teardown: the plan in reverse, strictly one step after the other. Nothing
@@ -35,7 +40,7 @@ var teardown = []step{
 
 	// From here on nobody uses the tenant, and nothing works on it: a Job that
 	// still installs modules would write behind the backup's back.
-	{name: "withdraw", take: withdraw, does: "takes the route, the nightly backup and every Job away, and sees them gone"},
+	{name: stepWithdraw, take: withdraw, does: "takes the route, the nightly backup and every Job away, and sees them gone"},
 
 	// A suspended tenant's database is closed.
 	{
@@ -136,15 +141,18 @@ func deprovision(t *tenancy) *progress {
 		return p
 	}
 
-	if t.unreferenced() {
-		// First of all it is shown again: what isn't observed is neither closed nor
-		// drained nor dropped, and the files would go without it.
+	if missed := t.unreferenced(); len(missed) > 0 {
+		// First of all they are shown again: what isn't observed is neither seen gone
+		// nor, if it is the database, closed, drained and dropped; and visitors would
+		// go on writing while the last backup is made.
 		t.keepAll(p)
 		t.composeGuard(p)
-		c, _ := database(t)
-		p.compose(keyDatabase, c, t.wasReady())
+		for _, key := range missed {
+			wire := t.observed.foundWire[key]
+			p.compose(key, composed{kept: standingFor(asKept(key, wire), wire, t.client.Status.DatabaseUID, t.client.Status.DatabaseName)}, t.wasReady())
+		}
 		p.finished, p.deletion = t.wasReady(), t.client.Status.Deletion
-		p.say(conditionDeprovisioned, settling(reasonWithdrawing, "Database %s isn't among what Crossplane knows the tenant to consist of, and is put there again", t.client.GetName()))
+		p.say(conditionDeprovisioned, settling(reasonWithdrawing, "%s isn't among what Crossplane knows the tenant to consist of, and is put there again", strings.Join(missed, ", ")))
 		return p
 	}
 
@@ -191,14 +199,26 @@ func deprovision(t *tenancy) *progress {
 	return p
 }
 
-// unreferenced tells whether the tenant's Database object is there and somebody has
-// taken it out of the composite's references, so that Crossplane doesn't show it.
-func (t *tenancy) unreferenced() bool {
-	if t.observed.database != nil {
-		return false
+// unreferenced are the keys of the tenant's objects that are there, and that somebody
+// has taken out of the composite's references, so that Crossplane doesn't show them.
+func (t *tenancy) unreferenced() []string {
+	at := map[string]place{keyDatabase: {sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.client.GetName()}}
+	if d := t.client.Status.Deletion; d == nil || d.Step == stepGrace || d.Step == stepWithdraw {
+		// Later on they have been seen gone.
+		at[keyRoute] = place{gwv1.SchemeGroupVersion.WithKind("HTTPRoute"), t.version.Namespace, t.client.GetName()}
+		at[keyBackup] = place{batchv1.SchemeGroupVersion.WithKind("CronJob"), t.platform.Backup.Namespace, t.backupName()}
 	}
-	there, known := t.databaseObject()
-	return known && there != nil && there.GetDeletionTimestamp() == nil && t.controls(there)
+	var missed []string
+	for _, key := range sortedKeys(at) {
+		if t.observed.exists(key) || t.observed.strangers[key] != nil {
+			continue
+		}
+		t.require(key, at[key].selector())
+		if there := t.observed.found[key]; there != nil && there.GetDeletionTimestamp() == nil && t.controls(there) {
+			missed = append(missed, key)
+		}
+	}
+	return missed
 }
 
 // unguarded tells whether the guard is gone, or as good as gone, so that the delete

@@ -469,46 +469,60 @@ func TestReleaseSaysWhyItWaits(t *testing.T) {
 	}
 }
 
-// TestTeardownOfUnreferencedDatabase takes a tenant away whose Database object somebody
-// has taken out of the composite's references, so that it isn't observed.
-func TestTeardownOfUnreferencedDatabase(t *testing.T) {
+// TestTeardownOfUnreferenced takes a tenant away of which somebody has taken an object
+// out of the composite's references, so that it isn't observed.
+func TestTeardownOfUnreferenced(t *testing.T) {
+	all := []string{"backup", "database", "guard", "route"}
 	cases := map[string]struct {
 		reason string
-		change func(db object)
+		key    string
+		change func(o object)
 		want   []string
 	}{
-		"ItsOwn": {
-			reason: "It is desired again, so that it is observed, before anything else happens.",
-			want:   []string{"backup", "database", "guard", "route"},
+		"Database": {
+			reason: "It is desired again, so that it is observed, before anything else happens: the files would go, and it would stay.",
+			key:    "database",
+			want:   all,
+		},
+		"Route": {
+			reason: "Visitors would go on writing while the last backup is made.",
+			key:    "route",
+			want:   all,
+		},
+		"Backup": {
+			reason: "A nightly backup would begin in the middle.",
+			key:    "backup",
+			want:   all,
 		},
 		"SomebodyElses": {
 			reason: "One that the tenant doesn't control is none of its business.",
-			change: func(db object) { delete(db.in("metadata"), "ownerReferences") },
+			key:    "database",
+			change: func(o object) { delete(o.in("metadata"), "ownerReferences") },
 			want:   []string{"backup", "guard", "route"},
 		},
 		"Going": {
 			reason: "One that is going is waited for, as always.",
-			change: func(db object) { db.in("metadata")["deletionTimestamp"] = "2026-11-02T09:00:00Z" },
+			key:    "database",
+			change: func(o object) { o.in("metadata")["deletionTimestamp"] = "2026-11-02T09:00:00Z" },
 			want:   []string{"backup", "guard", "route"},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := finished(t)
-			db := clone(w.composed["database"])
-			db.in("metadata")["ownerReferences"] = []any{map[string]any{
+			o := clone(w.composed[tc.key])
+			o.in("metadata")["ownerReferences"] = []any{map[string]any{
 				"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme",
 				"uid": w.client.at("metadata", "uid"), "controller": true,
 			}}
 			if tc.change != nil {
-				tc.change(db)
+				tc.change(o)
 			}
-			delete(w.composed, "database")
-			w.others = append(w.others, db)
+			delete(w.composed, tc.key)
+			w.others = append(w.others, o)
 			w.client.in("metadata", "annotations")[deleted] = "Background"
 
-			rsp := w.run()
-			if diff := cmp.Diff(tc.want, keysOf(rsp)); diff != "" {
+			if diff := cmp.Diff(tc.want, keysOf(w.run())); diff != "" {
 				t.Errorf("%s\nin the grace period: -want, +got:\n%s", tc.reason, diff)
 			}
 		})

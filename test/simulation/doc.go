@@ -40,7 +40,7 @@
 //     that is restored from its own backup;
 //   - a tenant that was leaving when etcd was backed up or restored, or came or went
 //     between the two: no invariant is held to it, since people have to look;
-//   - a route, a CronJob or a Job taken out of the references just before the tenant
-//     goes: the function isn't shown it, and doesn't wait for it to go;
+//   - a Job taken out of the references just before the tenant goes: it is waited for
+//     as long as it works, and goes with the tenant;
 //   - anything of a tenant's contents but how new they are.
 package simulation

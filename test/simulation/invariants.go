@@ -410,7 +410,7 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 	}
 	l.began = true
 	for _, o := range w.composedBy(xr.uid()) {
-		if o.key() != "guard" && !o.unreferenced && !(o.kind == kindJob && (completed(o) || o.deleting())) {
+		if o.key() != "guard" && !(o.kind == kindJob && o.unreferenced) && !(o.kind == kindJob && (completed(o) || o.deleting())) {
 			if o.kind == kindJob && slices.Contains(teardownKeys, o.key()) && jobFailed(o) {
 				continue // An optional step that failed.
 			}
@@ -451,7 +451,7 @@ func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
 	}
 	l.began, l.dropped = true, true
 	for _, other := range w.composedBy(xr.uid()) {
-		if k := other.key(); (k == "route" || k == "backup") && !other.unreferenced {
+		if k := other.key(); k == "route" || k == "backup" {
 			w.violate(invariantOrder, "the database of %s is dropped while its %s is there", xr.name, k)
 		}
 	}
@@ -543,7 +543,7 @@ func (w *World) checkTeardown(xr *object, l *life, key string) {
 	db := w.databases[name]
 	for _, o := range w.composedBy(xr.uid()) {
 		k := o.key()
-		if k == "guard" || o.unreferenced || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
+		if k == "guard" || o.kind == kindJob && o.unreferenced || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
 			continue // The pods of a Job that is over do nothing any more.
 		}
 		if k == "database" && (key == "final-backup" || key == "connections-drain") {

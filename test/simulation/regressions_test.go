@@ -86,6 +86,18 @@ var toldHistories = map[string]told{
 			Action{Do: "delete", Tenant: "acme", Key: "Background"},
 		),
 	},
+	"DeletedWithItsRouteUnreferenced": {
+		reason: "A route that somebody takes out of the references goes before the last backup is made.",
+		actions: inService(
+			Action{Do: "hand-unref", Tenant: "acme", Key: "route"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"DeletedWithItsBackupUnreferenced": {
+		reason: "So do the nightly backups.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "pass", N: 400}, Action{Do: "hand-unref", Tenant: "acme", Key: "backup"},
+		),
+	},
 	"DeletedAndUnreferenced": {
 		reason: "Also if that happens while it is being taken away.",
 		actions: inService(
