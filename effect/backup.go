@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // BackupConfig configures backup and final-backup.
@@ -95,30 +94,38 @@ func (c BackupConfig) backUp(ctx context.Context, kind string) error {
 	if _, err := repo.initialised(ctx); err != nil {
 		return err
 	}
-	conn, err := c.connect(ctx, c.Database)
-	if isClosed(err) && kind == kindFinal {
-		return b.alreadyFinal(ctx, err)
-	}
+	// The tenant's own database only pg_dump works in: it is the one program that
+	// reads all of it and runs none of the code that a tenant may have put there.
+	conn, err := c.connect(ctx, maintenanceDatabase)
 	if err != nil {
 		return err
 	}
 	defer disconnect(ctx, conn)
+	// Whoever reads every database must not be able to change one.
+	if err := limited(ctx, conn, c.User, "pg_read_all_data"); err != nil {
+		return fmt.Errorf("PGUSER must be a role that may read and nothing else: %w", err)
+	}
 
-	// Held by the session for as long as the backup takes. It keeps two first
-	// backups from creating the repository at the same time.
+	// Held by the session for as long as the backup takes, where no tenant can hold
+	// it. It keeps two first backups from creating the repository at the same time.
+	lock := lockOf("backup " + c.Database)
 	var alone bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(backupLock)).Scan(&alone); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&alone); err != nil {
 		return fmt.Errorf("cannot look whether another backup is under way: %w", err)
 	}
 	if !alone {
 		slog.InfoContext(ctx, "Another backup of this tenant is under way: waiting for it to end")
-		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(backupLock)); err != nil {
+		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lock); err != nil {
 			return fmt.Errorf("cannot wait for another backup to end: %w", err)
 		}
 	}
 
-	if err := b.look(ctx, conn); err != nil {
-		return fmt.Errorf("cannot look into database %q: %w", c.Database, err)
+	err = b.look(ctx, conn)
+	if errors.Is(err, errClosed) && kind == kindFinal {
+		return b.alreadyFinal(ctx, err)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot back up database %q: %w", c.Database, err)
 	}
 	if err := repo.initialise(ctx); err != nil {
 		return err
@@ -126,23 +133,9 @@ func (c BackupConfig) backUp(ctx context.Context, kind string) error {
 	return b.make(ctx)
 }
 
-// backupLock keeps two backups of one database from running at the same time;
-// it is "backup" in ASCII.
-const backupLock = 0x6261636b7570
-
-// What PostgreSQL answers, by SQLSTATE, to who wants to connect to a database
-// that is closed to connections, or that is gone.
-const (
-	databaseClosed  = "55000"
-	databaseUnknown = "3D000"
-)
-
-// isClosed tells whether a database can't be connected to because it has been
-// closed or dropped, rather than because something is out of order.
-func isClosed(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == databaseClosed || pg.Code == databaseUnknown)
-}
+// errClosed is why a database can't be backed up that has been closed to
+// connections, or dropped.
+var errClosed = errors.New("nobody can connect to it")
 
 // A backup is one run.
 type backup struct {
@@ -152,23 +145,25 @@ type backup struct {
 	run  string
 	repo *repository
 
-	// attachments is how many files the database refers to.
+	// attachments is how many files the dump refers to.
 	attachments int64
 
 	encoding, collate, ctype string
 }
 
-// look at the database for what the dump doesn't say.
+// look at the database, from outside, for what the dump doesn't say.
 func (b *backup) look(ctx context.Context, conn *pgx.Conn) error {
-	var isOdoo bool
+	var open bool
 	err := conn.QueryRow(ctx, `
-		SELECT pg_encoding_to_char(encoding), datcollate, datctype, to_regclass('public.ir_attachment') IS NOT NULL
-		FROM pg_database WHERE datname = current_database()`).Scan(&b.encoding, &b.collate, &b.ctype, &isOdoo)
-	if err != nil || !isOdoo {
-		return err
-	}
-	if err := conn.QueryRow(ctx, "SELECT count(DISTINCT store_fname) FROM public.ir_attachment").Scan(&b.attachments); err != nil {
-		return fmt.Errorf("PGUSER must be a member of ODOO_ROLE: cannot count the files it refers to: %w", err)
+		SELECT pg_encoding_to_char(encoding), datcollate, datctype, datallowconn
+		FROM pg_database WHERE datname = $1`, b.Database).Scan(&b.encoding, &b.collate, &b.ctype, &open)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("%w: it does not exist", errClosed)
+	case err != nil:
+		return fmt.Errorf("cannot look at it: %w", err)
+	case !open:
+		return fmt.Errorf("%w: it has been closed, ALTER DATABASE … ALLOW_CONNECTIONS false", errClosed)
 	}
 	return nil
 }
@@ -187,7 +182,7 @@ func (b *backup) make(ctx context.Context) error {
 	if r.Dump, err = b.dump(ctx); err != nil {
 		return fmt.Errorf("cannot back up database %q: %w", b.Database, err)
 	}
-	if r.Dump.Entries, err = b.readBack(ctx, r.Dump); err != nil {
+	if r.Dump.Entries, b.attachments, err = b.readBack(ctx, r.Dump); err != nil {
 		return fmt.Errorf("the dump of database %q can't be read back: %w", b.Database, err)
 	}
 	if r.Filestore, err = b.filestore(ctx); err != nil {
@@ -250,7 +245,7 @@ func (b *backup) dump(ctx context.Context) (dumpPart, error) {
 		save.stdout = summaryOf(&s)
 		sum := sha256.New()
 		size := &byteCounter{}
-		if err := pipe(ctx, dump, save, io.MultiWriter(sum, size)); err != nil {
+		if err := pipe(ctx, dump, io.MultiWriter(sum, size), save); err != nil {
 			return b.repo.explain(err)
 		}
 		part = dumpPart{
@@ -270,7 +265,7 @@ const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
 func (p Postgres) pgProgram(name, database string, args ...string) program {
 	env := []string{
 		"PGHOST=" + p.Host, "PGPORT=" + strconv.Itoa(int(p.Port)), "PGUSER=" + p.User, "PGPASSWORD=" + p.Password,
-		"PGSSLMODE=" + p.SSLMode, "PGDATABASE=" + database, "PGAPPNAME=planaclient",
+		"PGSSLMODE=" + p.SSLMode, "PGDATABASE=" + database, "PGAPPNAME=planaclient", "PGOPTIONS=" + pgOptions(),
 		fmt.Sprintf("PGCONNECT_TIMEOUT=%d", int(connectTimeout.Seconds())),
 	}
 	// Only then: with roots at hand, libpq verifies where it wasn't asked to.
@@ -281,9 +276,10 @@ func (p Postgres) pgProgram(name, database string, args ...string) program {
 }
 
 // readBack the dump from the repository: byte for byte what pg_dump wrote, and a
-// list of contents that an Odoo database has. It returns how long that list is.
-func (b *backup) readBack(ctx context.Context, d dumpPart) (int, error) {
-	entries, users := 0, false
+// list of contents that an Odoo database has. It returns how long that list is, and
+// how many files the dump refers to.
+func (b *backup) readBack(ctx context.Context, d dumpPart) (entries int, attachments int64, err error) {
+	users := false
 	list := program{name: "pg_restore", args: []string{"--list"}, readsOnlyTheStart: true}
 	list.stdout = &lineWriter{each: func(line []byte) error {
 		if bytes.HasPrefix(line, []byte(";")) {
@@ -293,17 +289,24 @@ func (b *backup) readBack(ctx context.Context, d dumpPart) (int, error) {
 		users = users || bytes.Contains(line, []byte(" TABLE DATA public res_users "))
 		return nil
 	}}
+	// Not asked of the database: where a view has the table's name, the question
+	// would run the view's code.
+	files := &copyCounter{table: "public.ir_attachment", column: "store_fname"}
+	count := program{
+		name: "pg_restore", args: []string{"--data-only", "--schema=public", "--table=ir_attachment", "--file=-"},
+		stdout: files, readsOnlyTheStart: true,
+	}
 	sum, size := sha256.New(), &byteCounter{}
-	if err := pipe(ctx, b.repo.restic("dump", "--no-lock", d.Snapshot, "/"+dumpFile), list, io.MultiWriter(sum, size)); err != nil {
-		return 0, b.repo.explain(err)
+	if err := pipe(ctx, b.repo.restic("dump", "--no-lock", d.Snapshot, "/"+dumpFile), io.MultiWriter(sum, size), list, count); err != nil {
+		return 0, 0, b.repo.explain(err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != d.SHA256 {
-		return 0, fmt.Errorf("%d bytes with SHA-256 %s were written, but %d with %s come back", d.Bytes, d.SHA256, size.n, got)
+		return 0, 0, fmt.Errorf("%d bytes with SHA-256 %s were written, but %d with %s come back", d.Bytes, d.SHA256, size.n, got)
 	}
 	if !users {
-		return 0, fmt.Errorf("it has %d entries and none of them is the data of table res_users: database %q isn't Odoo's, or not yet", entries, b.Database)
+		return 0, 0, fmt.Errorf("it has %d entries and none of them is the data of table res_users: database %q isn't Odoo's, or not yet", entries, b.Database)
 	}
-	return entries, nil
+	return entries, files.n, nil
 }
 
 // filestore backs up the tenant's files, and counts them in the repository.

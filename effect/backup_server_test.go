@@ -53,12 +53,21 @@ func newVault(t *testing.T) *vault {
 }
 
 // environ of an effect that works for a tenant of this vault.
-func (v *vault) environ(tenant Tenant, more map[string]string) map[string]string {
-	return tenant.environ(v.pg.Environ(), v.s3.Environ(), map[string]string{
+func (v *vault) environ(tenant Tenant, more ...map[string]string) map[string]string {
+	return tenant.environ(append([]map[string]string{v.pg.Environ(servers.PostgresBackup), v.s3.Environ(), {
 		"FILESTORE_ROOT":        v.root,
 		"RESTIC_REPOSITORY":     v.s3.Repository("acme-023"),
 		"RESTIC_PASSWORD":       repositoryPassword,
 		"BACKUP_RETENTION_DAYS": "30",
+	}}, more...)...)
+}
+
+// restores is the environ of restore, which knows three roles of PostgreSQL.
+func (v *vault) restores(as string, more map[string]string) map[string]string {
+	return v.environ(acme, v.pg.Environ(servers.PostgresAdmin), map[string]string{
+		"ODOO_ROLE": servers.PostgresOdoo, "ODOO_PASSWORD": v.pg.Password,
+		"RESTORE_ROLE": servers.PostgresRestore, "RESTORE_PASSWORD": v.pg.Password,
+		"RESTORE_AS": as,
 	}, more)
 }
 
@@ -119,7 +128,7 @@ const difficultTables = `
 	CREATE SEQUENCE base_registry_signaling START 42;
 	SELECT nextval('base_registry_signaling');
 	CREATE VIEW logins AS SELECT login FROM res_users;
-	CREATE EXTENSION pg_trgm;
+	CREATE EXTENSION IF NOT EXISTS pg_trgm;
 	CREATE INDEX ON res_partner USING gin (name gin_trgm_ops);
 	SELECT lo_from_bytea(4711, decode('00ff0102', 'hex'));`
 
@@ -222,7 +231,7 @@ func mustRun(t *testing.T, name string, environ map[string]string) string {
 // noSecrets in what an effect logs.
 func noSecrets(t *testing.T, log string, environ map[string]string) {
 	t.Helper()
-	for _, key := range []string{"RESTIC_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"} {
+	for _, key := range []string{"RESTIC_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "ODOO_PASSWORD", "RESTORE_PASSWORD"} {
 		quoted := strings.Trim(fmt.Sprintf("%q", environ[key]), `"`)
 		if environ[key] != "" && (strings.Contains(log, environ[key]) || strings.Contains(log, quoted)) {
 			t.Errorf("the log shows %s:\n%s", key, log)
@@ -232,7 +241,7 @@ func noSecrets(t *testing.T, log string, environ map[string]string) {
 
 func TestBackup(t *testing.T) {
 	v := newVault(t)
-	environ := v.environ(acme, nil)
+	environ := v.environ(acme)
 
 	log := mustRun(t, "backup", environ)
 	noSecrets(t, log, environ)
@@ -272,7 +281,7 @@ func TestBackupTwiceAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			if code, log := runChild(t, "backup", v.environ(acme, nil)); code != ExitDone {
+			if code, log := runChild(t, "backup", v.environ(acme)); code != ExitDone {
 				t.Errorf("backup exits with %d:\n%s", code, log)
 			}
 		})
@@ -303,13 +312,13 @@ func TestBackupHalfMadeRepository(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	sound(t, repo)
 
 	if err := repo.files.remove(t.Context(), "config"); err != nil {
 		t.Fatal(err)
 	}
-	if code, log := runChild(t, "backup", v.environ(acme, nil)); code != ExitFailed || !strings.Contains(log, "has lost its config") {
+	if code, log := runChild(t, "backup", v.environ(acme)); code != ExitFailed || !strings.Contains(log, "has lost its config") {
 		t.Errorf("a repository that holds backups is made anew: %d\n%s", code, log)
 	}
 }
@@ -411,7 +420,7 @@ func instead(t *testing.T, program, script string) {
 // the good one from before is left.
 func TestBackupProgramsFail(t *testing.T) {
 	v := newVault(t)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 
 	cases := map[string]struct {
 		reason  string
@@ -437,7 +446,7 @@ func TestBackupProgramsFail(t *testing.T) {
 		},
 		"DumpOfAnotherKind": {
 			reason:  "A database without Odoo's users isn't a tenant's.",
-			program: "pg_dump", script: `exec $REAL "$@" --table=ir_attachment`, says: "res_users", dumps: 1,
+			program: "pg_dump", script: `exec $REAL "$@" --table=public.ir_attachment`, says: "res_users", dumps: 1,
 		},
 		"NotWhatWasWritten": {
 			reason:  "What comes back is compared with what went in, to the last byte.",
@@ -463,7 +472,7 @@ func TestBackupProgramsFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := v.runs(t)
 			instead(t, tc.program, tc.script)
-			code, log := runChild(t, "backup", v.environ(acme, nil))
+			code, log := runChild(t, "backup", v.environ(acme))
 			if code != ExitFailed || !strings.Contains(log, tc.says) {
 				t.Errorf("%s\nbackup exits with %d, want %d and %q:\n%s", tc.reason, code, ExitFailed, tc.says, log)
 			}
@@ -490,7 +499,7 @@ func TestBackupProgramsFail(t *testing.T) {
 
 func TestBackupServersFail(t *testing.T) {
 	v := newVault(t)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	garbage := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>It works!")) }))
 	defer garbage.Close()
 
@@ -597,7 +606,7 @@ func TestBackupServersFail(t *testing.T) {
 // takes its locks along.
 func TestBackupStops(t *testing.T) {
 	v := newVault(t)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	for name, tc := range map[string]struct{ reason, program, script string }{
 		"WhileDumping":     {"pg_dump hangs.", "pg_dump", `exec sleep 60`},
 		"WhileSaving":      {"restic hangs, and doesn't care.", "restic", `trap "" INT; case "$*" in *--stdin-filename*) cat >/dev/null; sleep 60 & wait;; *) exec $REAL "$@";; esac`},
@@ -605,7 +614,7 @@ func TestBackupStops(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			instead(t, tc.program, tc.script)
-			cmd, log := child(t, "backup", v.environ(acme, nil))
+			cmd, log := child(t, "backup", v.environ(acme))
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -630,7 +639,7 @@ func TestBackupStops(t *testing.T) {
 // Storage that goes away in the middle costs an attempt at most.
 func TestBackupOutage(t *testing.T) {
 	v := newVault(t)
-	cmd, log := child(t, "backup", v.environ(acme, nil))
+	cmd, log := child(t, "backup", v.environ(acme))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -652,7 +661,7 @@ func TestBackupOutage(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != ExitDone && code != ExitFailed {
 		t.Errorf("backup exits with %d after an outage:\n%s", code, log)
 	}
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	if got := v.runs(t); !got[len(got)-1].complete() {
 		t.Errorf("after an outage no backup is complete: %+v", got)
 	}
@@ -665,17 +674,17 @@ func TestBackupWithoutFilestore(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	log := mustRun(t, "backup", v.environ(acme, nil))
+	log := mustRun(t, "backup", v.environ(acme))
 	if !strings.Contains(log, "refers to files: backed up without them") {
 		t.Errorf("nothing is said of lost files:\n%s", log)
 	}
-	code, log := runChild(t, "final-backup", v.environ(acme, nil))
+	code, log := runChild(t, "final-backup", v.environ(acme))
 	if code != ExitFailed || !strings.Contains(log, "refers to 40 files") {
 		t.Errorf("a last backup without the files that the database refers to: %d\n%s", code, log)
 	}
 
 	v.pg.Exec(t, servers.PostgresOdoo, acme.Database, "DELETE FROM ir_attachment")
-	log = mustRun(t, "final-backup", v.environ(acme, nil))
+	log = mustRun(t, "final-backup", v.environ(acme))
 	if !strings.Contains(log, "refers to no files: backed up without") {
 		t.Errorf("nothing is said of a tenant without files:\n%s", log)
 	}
@@ -686,7 +695,7 @@ func TestBackupWithoutFilestore(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), filepath.Join(v.root, acme.Database)); err != nil {
 		t.Fatal(err)
 	}
-	if code, log := runChild(t, "backup", v.environ(acme, nil)); code != ExitHopeless || !strings.Contains(log, "not a link") {
+	if code, log := runChild(t, "backup", v.environ(acme)); code != ExitHopeless || !strings.Contains(log, "not a link") {
 		t.Errorf("a filestore that is a link: %d\n%s", code, log)
 	}
 }
@@ -696,7 +705,7 @@ func TestFinalBackup(t *testing.T) {
 	closeDatabase := func(open bool) {
 		v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", quote(acme.Database), open))
 	}
-	environ := v.environ(acme, nil)
+	environ := v.environ(acme)
 
 	closeDatabase(false)
 	if code, log := runChild(t, "final-backup", environ); code != ExitFailed || !strings.Contains(log, "is closed before") {
@@ -732,7 +741,7 @@ func TestFinalBackup(t *testing.T) {
 	}
 	namesake := acme
 	namesake.UID = "another"
-	if code, log := runChild(t, "final-backup", v.environ(namesake, nil)); code != ExitFailed {
+	if code, log := runChild(t, "final-backup", v.environ(namesake)); code != ExitFailed {
 		t.Errorf("the final backup of another tenant of that name is taken for this one's: %d\n%s", code, log)
 	}
 	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, "DROP DATABASE "+quote(acme.Database))
@@ -1020,10 +1029,10 @@ func seal(t *testing.T, repo *repository, plain []byte) []byte {
 func TestForeignLock(t *testing.T) {
 	const stale = 30 * time.Minute
 	v := newVault(t)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	effects := map[string]map[string]string{
-		"backup":  v.environ(acme, nil),
-		"restore": v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}),
+		"backup":  v.environ(acme),
+		"restore": v.restores(acme.Database, nil),
 		"backup-retention": {
 			"BACKUP_REPOSITORY_BASE": strings.TrimSuffix(v.s3.Repository(""), "/"), "RESTIC_PASSWORD": repositoryPassword,
 			"AWS_ACCESS_KEY_ID": v.s3.AccessKey, "AWS_SECRET_ACCESS_KEY": v.s3.SecretKey,
@@ -1123,13 +1132,13 @@ func (v *vault) owner(t *testing.T, database string) string {
 
 func TestRestore(t *testing.T) {
 	v := newVault(t)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	earlier := v.runs(t)[0].id
 	v.addFiles(t, acme.Database, 3)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	rows, files := content(t, v.pg, acme.Database), fileSums(t, filepath.Join(v.root, acme.Database))
 
-	environ := v.environ(acme, map[string]string{"RESTORE_AS": acme.Database})
+	environ := v.restores(acme.Database, nil)
 	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "exists, and nothing is ever restored over") {
 		t.Fatalf("restored over an existing database: %d\n%s", code, log)
 	}
@@ -1164,7 +1173,7 @@ func TestRestore(t *testing.T) {
 	same(t)
 
 	t.Run("Earlier", func(t *testing.T) {
-		environ := v.environ(acme, map[string]string{"RESTORE_AS": acme.Database, "RESTORE_RUN": earlier})
+		environ := v.restores(acme.Database, map[string]string{"RESTORE_RUN": earlier})
 		if code, log := runChild(t, "restore", environ); code != ExitHopeless {
 			t.Errorf("another run is restored over what was restored: %d\n%s", code, log)
 		}
@@ -1196,7 +1205,7 @@ func TestRestore(t *testing.T) {
 
 	t.Run("Copy", func(t *testing.T) {
 		const copied = "acme-copy.planapulse.app"
-		environ := v.environ(acme, map[string]string{"RESTORE_AS": copied})
+		environ := v.restores(copied, nil)
 		mustRun(t, "restore", environ)
 		for _, key := range []string{"database.secret", "database.uuid"} {
 			sql := "SELECT value FROM ir_config_parameter WHERE key = '" + key + "'"
@@ -1239,11 +1248,11 @@ func TestRestore(t *testing.T) {
 func TestRestoreKilled(t *testing.T) {
 	v := newVault(t)
 	v.addFiles(t, acme.Database, 300)
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	rows, files := content(t, v.pg, acme.Database), fileSums(t, filepath.Join(v.root, acme.Database))
 	Kills{
 		Effect:  "restore",
-		Environ: func(int) map[string]string { return v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}) },
+		Environ: func(int) map[string]string { return v.restores(acme.Database, nil) },
 		Before: func(t *testing.T, _ int) {
 			t.Helper()
 			v.lose(t, acme.Database)
@@ -1270,12 +1279,12 @@ func TestBackupRealDatabase(t *testing.T) {
 	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, fmt.Sprintf("ALTER DATABASE %s RENAME TO %s", quote(template), quote(acme.Database)))
 	rows := content(t, v.pg, acme.Database)
 
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	before := v.s3.Size(t, "acme-023")
-	mustRun(t, "backup", v.environ(acme, nil))
+	mustRun(t, "backup", v.environ(acme))
 	t.Logf("the first backup takes %d bytes, the second, unchanged, %d", before, v.s3.Size(t, "acme-023")-before)
 	v.lose(t, acme.Database)
-	mustRun(t, "restore", v.environ(acme, map[string]string{"RESTORE_AS": acme.Database}))
+	mustRun(t, "restore", v.restores(acme.Database, nil))
 	if diff := cmp.Diff(rows, content(t, v.pg, acme.Database)); diff != "" {
 		t.Errorf("the restored database: -want, +got:\n%s", diff)
 	}

@@ -24,11 +24,15 @@ type Tenant struct {
 type Postgres struct {
 	Host     string `env:"PGHOST,required,notEmpty"     doc:"PostgreSQL's host name."`
 	Port     uint16 `env:"PGPORT"                       envDefault:"5432" doc:"PostgreSQL's port."`
-	User     string `env:"PGUSER,required,notEmpty"     doc:"Role to log in as. It must be a member of Odoo's role."`
+	User     string `env:"PGUSER,required,notEmpty"     doc:"Role to log in as."`
 	Password string `env:"PGPASSWORD,required,notEmpty" doc:"That role's password." secret:"true"`
 	SSLMode  string `env:"PGSSLMODE"                    envDefault:"require" doc:"libpq's sslmode."`
 	RootCert string `env:"PGSSLROOTCERT"                doc:"File with the certificates of the authorities that may vouch for the server, with PGSSLMODE verify-full or verify-ca. Empty means those that the image knows."`
-	OdooRole string `env:"ODOO_ROLE"                    envDefault:"odoo" doc:"The role that Odoo logs in as, which owns everything in a tenant's database."`
+}
+
+// Release is what an effect is told about the Odoo that serves the tenant.
+type Release struct {
+	OdooRole string `env:"ODOO_ROLE" envDefault:"odoo" doc:"The role that Odoo logs in as, which owns everything in a tenant's database."`
 }
 
 // Filestore is where an effect finds the filestore of one Odoo version.

@@ -165,7 +165,7 @@ func TestConnectionsDrainKilled(t *testing.T) {
 	var acmes, neighbours []*pgx.Conn
 	Kills{
 		Effect:  "connections-drain",
-		Environ: func(int) map[string]string { return acme.environ(s.Environ()) },
+		Environ: func(int) map[string]string { return acme.environ(s.Environ(servers.PostgresAdmin)) },
 		Before: func(t *testing.T, _ int) {
 			acmes, neighbours = occupy(t, s, 5)
 			shut(t, s)

@@ -54,7 +54,6 @@ func TestManifests(t *testing.T) {
 				"RESTIC_REPOSITORY": platform.Backup.Repository + "/acme-23",
 				"PGHOST":            platform.Postgres.Host,
 				"PGSSLMODE":         platform.Postgres.SSLMode,
-				"ODOO_ROLE":         platform.Postgres.OdooRole,
 			},
 		},
 	} {

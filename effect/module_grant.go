@@ -34,22 +34,25 @@ func (m Modules) Validate() error {
 type ModuleGrantConfig struct {
 	Tenant
 	Postgres
+	Release
 	Modules
 }
 
 // Validate returns all that is wrong.
 func (c ModuleGrantConfig) Validate() error {
-	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.Modules.Validate())
+	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.Release.Validate(), c.Modules.Validate())
 }
 
-// ModuleGrant lets Odoo's role create what it needs in the tenant's database,
-// which is still owned by the role that created it: a database that Odoo's role
+// ModuleGrant tells whether Odoo can install modules into the tenant's database,
+// which still belongs to the role that created it: a database that Odoo's role
 // owned would be listed and served by every worker while it is half installed.
+//
+// What Odoo needs there is in template1, of which an empty database is a copy. The
+// role that creates databases could grant it in each, but then it would work in
+// databases of tenants.
 func ModuleGrant(ctx context.Context, c ModuleGrantConfig) error {
-	err := c.transact(ctx, c.Database, func(tx pgx.Tx) error {
-		if err := c.actAsOdoo(ctx, tx); err != nil {
-			return err
-		}
+	var lacking []string
+	err := c.odoo(ctx, c.Postgres, c.Database, func(tx pgx.Tx) error {
 		mark, err := readMark(ctx, tx)
 		if err != nil {
 			return err
@@ -57,51 +60,30 @@ func ModuleGrant(ctx context.Context, c ModuleGrantConfig) error {
 		if err := c.refuseOthersMark(mark); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "RESET ROLE"); err != nil {
-			return fmt.Errorf("cannot become %q again: %w", c.User, err)
-		}
-
-		database, role := pgx.Identifier{c.Database}.Sanitize(), pgx.Identifier{c.OdooRole}.Sanitize()
-		for _, grant := range []string{
-			fmt.Sprintf("GRANT CREATE, CONNECT, TEMPORARY ON DATABASE %s TO %s", database, role),
-			fmt.Sprintf("GRANT USAGE, CREATE ON SCHEMA public TO %s", role),
-		} {
-			if _, err := tx.Exec(ctx, grant); err != nil {
-				return fmt.Errorf("%s: %w", grant, err)
-			}
-		}
-
-		// PostgreSQL answers a GRANT of what one doesn't have with a warning.
 		var granted bool
-		err = tx.QueryRow(ctx, "SELECT has_database_privilege($1, current_database(), 'CREATE') AND has_schema_privilege($1, 'public', 'CREATE')", c.OdooRole).Scan(&granted)
+		err = tx.QueryRow(ctx, `
+			SELECT has_schema_privilege('public', 'USAGE') AND has_schema_privilege('public', 'CREATE'), ARRAY(SELECT e FROM unnest($1::text[]) e WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = e))`,
+			searchExtensions).Scan(&granted, &lacking)
 		if err != nil {
-			return fmt.Errorf("cannot read what %q was granted: %w", c.OdooRole, err)
+			return fmt.Errorf("cannot read what %q may do: %w", c.OdooRole, err)
 		}
 		if !granted {
-			return fmt.Errorf("%q still has no right to create what it needs: PGUSER %q, who gives it, must be the owner of the database and of its schema public", c.OdooRole, c.User)
+			return fmt.Errorf("%[1]q may not create tables in schema public: as a superuser, in this database and, for those to come, in template1, GRANT USAGE, CREATE ON SCHEMA public TO %[2]s", c.OdooRole, pgx.Identifier{c.OdooRole}.Sanitize())
 		}
-		return c.createTrigrams(ctx, tx)
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("cannot let Odoo install its modules into database %q: %w", c.Database, err)
+		return fmt.Errorf("Odoo cannot install its modules into database %q: %w", c.Database, err)
 	}
-	slog.InfoContext(ctx, "Odoo's role may now install modules", "database", c.Database, "role", c.OdooRole)
+	// Odoo can live without.
+	for _, extension := range lacking {
+		slog.WarnContext(ctx, "Searching will be slower: an extension of PostgreSQL is missing",
+			"database", c.Database, "extension", extension, "sql", "CREATE EXTENSION "+extension, "where", "as a superuser, in this database and, for those to come, in template1")
+	}
+	slog.InfoContext(ctx, "Odoo's role may install modules", "database", c.Database, "role", c.OdooRole)
 	return nil
 }
 
-// createTrigrams creates the extension behind Odoo's search indexes, as Odoo
-// does, but only in a database that it creates itself. Like Odoo, it can live
-// without.
-func (c ModuleGrantConfig) createTrigrams(ctx context.Context, tx pgx.Tx) error {
-	if err := c.actAsOdoo(ctx, tx); err != nil {
-		return err
-	}
-	err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
-		_, err := savepoint.Exec(ctx, "CREATE EXTENSION IF NOT EXISTS pg_trgm")
-		return err
-	})
-	if err != nil {
-		slog.WarnContext(ctx, "Searching will be slower: cannot create PostgreSQL's extension pg_trgm", "error", err.Error())
-	}
-	return ctx.Err()
-}
+// searchExtensions are behind Odoo's search. It creates them in databases that it
+// creates itself.
+var searchExtensions = []string{"pg_trgm", "unaccent"}

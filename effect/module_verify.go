@@ -15,12 +15,13 @@ import (
 type ModuleVerifyConfig struct {
 	Tenant
 	Postgres
+	Release
 	Modules
 }
 
 // Validate returns all that is wrong.
 func (c ModuleVerifyConfig) Validate() error {
-	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.Modules.Validate())
+	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.Release.Validate(), c.Modules.Validate())
 }
 
 // ModuleVerify tells whether Odoo installed what it was asked to install. Its
@@ -28,10 +29,7 @@ func (c ModuleVerifyConfig) Validate() error {
 func ModuleVerify(ctx context.Context, c ModuleVerifyConfig) error {
 	var initialised bool
 	states := map[string]string{}
-	err := c.transact(ctx, c.Database, func(tx pgx.Tx) error {
-		if err := c.actAsOdoo(ctx, tx); err != nil {
-			return err
-		}
+	err := c.odoo(ctx, c.Postgres, c.Database, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, "SELECT to_regclass('public.ir_module_module') IS NOT NULL").Scan(&initialised); err != nil || !initialised {
 			return err
 		}

@@ -41,13 +41,61 @@ func (p Postgres) Validate() error {
 	if !slices.Contains(sslModes, p.SSLMode) {
 		errs = append(errs, fmt.Errorf("PGSSLMODE: %q must be one of %q", p.SSLMode, sslModes))
 	}
-	if p.OdooRole == "" {
-		errs = append(errs, errors.New("ODOO_ROLE: must name the role that Odoo logs in as"))
-	}
 	if p.RootCert != "" && !strings.HasPrefix(p.SSLMode, "verify-") {
 		errs = append(errs, fmt.Errorf("PGSSLROOTCERT: PGSSLMODE must be verify-full or verify-ca, not %q, or nothing is verified by it", p.SSLMode))
 	}
 	return errors.Join(errs...)
+}
+
+// Validate the release's role.
+func (r Release) Validate() error {
+	if r.OdooRole == "" {
+		return errors.New("ODOO_ROLE: must name the role that Odoo logs in as")
+	}
+	return nil
+}
+
+// as another role.
+func (p Postgres) as(user, password string) Postgres {
+	p.User, p.Password = user, password
+	return p
+}
+
+// sessionSettings are what a session begins with. A database's owner, who is a
+// tenant, can set others for every session of it: ALTER DATABASE … SET. What a
+// session asks for itself as it connects comes before those.
+var sessionSettings = [][2]string{
+	// Nobody acts as another role than they log in as, and nobody's schema comes
+	// before PostgreSQL's own.
+	{"role", "none"},
+	{"search_path", "pg_catalog"},
+	{"local_preload_libraries", ""},
+
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"idle_session_timeout", "0"},
+
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_deferrable", "off"},
+	{"default_tablespace", ""},
+	{"temp_tablespaces", ""},
+	{"row_security", "on"},
+	{"check_function_bodies", "on"},
+	{"standard_conforming_strings", "on"},
+	{"bytea_output", "hex"},
+}
+
+// pgOptions are the same settings in libpq's PGOPTIONS, where spaces separate and
+// backslashes escape.
+func pgOptions() string {
+	escape := strings.NewReplacer(`\`, `\\`, ` `, `\ `)
+	options := make([]string, 0, len(sessionSettings))
+	for _, s := range sessionSettings {
+		options = append(options, "-c "+s[0]+"="+escape.Replace(s[1]))
+	}
+	return strings.Join(options, " ")
 }
 
 // connect to a database. Failing to is never hopeless: a Secret can be rotated,
@@ -75,6 +123,9 @@ func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, erro
 	// Beside the URL rather than in it, so that no error can quote it.
 	cfg.Password = p.Password
 	cfg.ConnectTimeout = connectTimeout
+	for _, s := range sessionSettings {
+		cfg.RuntimeParams[s[0]] = s[1]
+	}
 
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
@@ -124,12 +175,40 @@ func (p Postgres) transact(ctx context.Context, database string, do func(pgx.Tx)
 	return err
 }
 
-// actAsOdoo makes everything that follows in the transaction be done by Odoo's
-// role, so that what is created belongs to it, and what it may not do fails now
-// rather than when Odoo tries.
-func (p Postgres) actAsOdoo(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, "SET LOCAL ROLE "+pgx.Identifier{p.OdooRole}.Sanitize()); err != nil {
-		return fmt.Errorf("PGUSER %[1]q cannot act as ODOO_ROLE %[2]q: the role must exist, and have %[1]q as a member: GRANT %[2]q TO %[1]q: %[3]w", p.User, p.OdooRole, err)
+// odoo does something to a tenant's database as Odoo's role does, and so as the
+// tenant itself can: whatever code of the tenant's runs on the way may do no more
+// than it may anyway, and what is created belongs to whom it should.
+func (r Release) odoo(ctx context.Context, p Postgres, database string, do func(pgx.Tx) error) error {
+	if p.User != r.OdooRole {
+		return fmt.Errorf("PGUSER is %q, and must be ODOO_ROLE, %q: no other role works in a tenant's database; change the username in the Secret, or the role in the Platform", p.User, r.OdooRole)
 	}
-	return nil
+	return p.transact(ctx, database, do)
+}
+
+// limited returns an error if a role may do more than one that meets what a tenant
+// has made. It may be a member of the roles that are named, and of no others.
+func limited(ctx context.Context, conn *pgx.Conn, role string, mayBe ...string) error {
+	var super, createDB, createRole bool
+	var memberOf []string
+	err := conn.QueryRow(ctx, `
+		SELECT rolsuper, rolcreatedb, rolcreaterole,
+			ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid ORDER BY 1)
+		FROM pg_roles r WHERE rolname = $1`, role).Scan(&super, &createDB, &createRole, &memberOf)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("there is no role %q", role)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look at what role %q may do: %w", role, err)
+	}
+	quoted := pgx.Identifier{role}.Sanitize()
+	var errs []error
+	if super || createDB || createRole {
+		errs = append(errs, fmt.Errorf("role %q may do more than it should: ALTER ROLE %s NOSUPERUSER NOCREATEDB NOCREATEROLE", role, quoted))
+	}
+	for _, group := range memberOf {
+		if !slices.Contains(mayBe, group) {
+			errs = append(errs, fmt.Errorf("role %q is a member of %q, and should not be: REVOKE %s FROM %s", role, group, pgx.Identifier{group}.Sanitize(), quoted))
+		}
+	}
+	return errors.Join(errs...)
 }

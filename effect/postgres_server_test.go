@@ -20,17 +20,27 @@ import (
 	"github.com/plana-pulse/function-planaclient/test/servers"
 )
 
-// postgresOf is how effects reach a server.
+// postgresOf is how effects reach a server that create databases, or look at them
+// from outside.
 func postgresOf(s *servers.PostgresServer) Postgres {
-	return Postgres{Host: s.Host, Port: s.Port, User: servers.PostgresAdmin, Password: s.Password, SSLMode: "disable", OdooRole: servers.PostgresOdoo}
+	return Postgres{Host: s.Host, Port: s.Port, User: servers.PostgresAdmin, Password: s.Password, SSLMode: "disable"}
 }
+
+// odooOf is how effects reach a server that work in a tenant's database.
+func odooOf(s *servers.PostgresServer) Postgres {
+	return postgresOf(s).as(servers.PostgresOdoo, s.Password)
+}
+
+// release is the tests' only one.
+var release = Release{OdooRole: servers.PostgresOdoo}
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// templateOf creates a database as Odoo's templates are, of a version's tables.
+// templateOf creates a database as Odoo's templates are, of a version's tables. It
+// belongs to the admin, and what is in it to Odoo's role.
 func templateOf(t testing.TB, s *servers.PostgresServer, version string) {
 	t.Helper()
-	s.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %s OWNER %s", quote(template), servers.PostgresOdoo))
+	s.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %s OWNER %s", quote(template), servers.PostgresAdmin))
 	for _, file := range []string{"odoo.sql", "odoo-" + version + ".sql"} {
 		sql, err := os.ReadFile(filepath.Join("testdata", file))
 		if err != nil {
@@ -50,12 +60,12 @@ func restoreDump(t testing.TB, s *servers.PostgresServer) {
 	if _, err := os.Stat(dump); err != nil {
 		t.Skipf("there is no dump of a real Odoo database; ODOO_DUMP names one: %v", err)
 	}
-	s.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %s OWNER %s", quote(template), servers.PostgresOdoo))
-	restore := exec.CommandContext(t.Context(), s.Program(t, "pg_restore"), "--no-owner", "--role", servers.PostgresOdoo,
-		"--dbname", s.URL(servers.PostgresAdmin, template), dump)
+	s.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0", quote(template), servers.PostgresOdoo))
+	restore := exec.CommandContext(t.Context(), s.Program(t, "pg_restore"), "--no-owner", "--no-privileges", "--dbname", s.URL(servers.PostgresOdoo, template), dump)
 	if out, err := restore.CombinedOutput(); err != nil {
 		t.Fatalf("cannot restore %s: %v\n%s", dump, err, out)
 	}
+	s.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %s OWNER TO %s", quote(template), servers.PostgresAdmin))
 }
 
 // clone makes the tenant's database anew, as provider-sql does: by the admin, of
@@ -84,15 +94,16 @@ func one[T any](t testing.TB, s *servers.PostgresServer, database, sql string, a
 // databaseEffects are those that a broken server must not confuse.
 func databaseEffects(p Postgres) map[string]func(context.Context) error {
 	modules := Modules{Modules: []string{"base"}}
+	odoo := p.as(servers.PostgresOdoo, p.Password)
 	return map[string]func(context.Context) error{
 		"module-grant": func(ctx context.Context) error {
-			return ModuleGrant(ctx, ModuleGrantConfig{Tenant: acme, Postgres: p, Modules: modules})
+			return ModuleGrant(ctx, ModuleGrantConfig{Tenant: acme, Postgres: odoo, Release: release, Modules: modules})
 		},
 		"module-verify": func(ctx context.Context) error {
-			return ModuleVerify(ctx, ModuleVerifyConfig{Tenant: acme, Postgres: p, Modules: modules})
+			return ModuleVerify(ctx, ModuleVerifyConfig{Tenant: acme, Postgres: odoo, Release: release, Modules: modules})
 		},
 		"tenant-prepare": func(ctx context.Context) error {
-			return TenantPrepare(ctx, TenantPrepareConfig{Tenant: acme, Postgres: p})
+			return TenantPrepare(ctx, TenantPrepareConfig{Tenant: acme, Postgres: odoo, Release: release})
 		},
 		"connections-drain": func(ctx context.Context) error {
 			return ConnectionsDrain(ctx, ConnectionsDrainConfig{Tenant: acme, Postgres: p})
@@ -180,17 +191,21 @@ func TestPostgresFails(t *testing.T) {
 		}
 	}
 
-	t.Run("NotAMember", func(t *testing.T) {
-		s.Exec(t, servers.PostgresSuperuser, "postgres", "CREATE ROLE stranger", "CREATE DATABASE stranger OWNER stranger")
-		p := postgresOf(s)
-		p.OdooRole = "stranger"
-		for effect, run := range databaseEffects(p) {
-			if effect == "connections-drain" {
-				continue // It does nothing in Odoo's name.
-			}
-			err := run(t.Context())
-			if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), `GRANT "stranger" TO "plana"`) {
-				t.Errorf("%s: a missing membership can be granted, and the error says how: %v", effect, err)
+	t.Run("AnotherRole", func(t *testing.T) {
+		p, modules := postgresOf(s), Modules{Modules: []string{"base"}}
+		for effect, run := range map[string]func() error{
+			"module-grant": func() error {
+				return ModuleGrant(t.Context(), ModuleGrantConfig{Tenant: acme, Postgres: p, Release: release, Modules: modules})
+			},
+			"module-verify": func() error {
+				return ModuleVerify(t.Context(), ModuleVerifyConfig{Tenant: acme, Postgres: p, Release: release, Modules: modules})
+			},
+			"tenant-prepare": func() error {
+				return TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: p, Release: release})
+			},
+		} {
+			if err := run(); err == nil || IsHopeless(err) || !strings.Contains(err.Error(), `PGUSER is "plana", and must be ODOO_ROLE, "odoo"`) {
+				t.Errorf("%s: the role that creates databases is let into a tenant's: %v", effect, err)
 			}
 		}
 	})
@@ -206,7 +221,7 @@ func TestPostgresHangs(t *testing.T) {
 	for _, effect := range []string{"module-grant", "module-verify", "tenant-prepare"} {
 		t.Run(effect, func(t *testing.T) {
 			// Whoever holds this lock is another run that takes its time.
-			lock := s.Connect(t, servers.PostgresAdmin, acme.Database)
+			lock := s.Connect(t, servers.PostgresOdoo, acme.Database)
 			if _, err := lock.Exec(t.Context(), "SELECT pg_advisory_lock($1)", int64(preparationLock)); err != nil {
 				t.Fatal(err)
 			}
@@ -214,7 +229,7 @@ func TestPostgresHangs(t *testing.T) {
 				_ = lock.Close(context.Background())
 				settle(t, s)
 			}()
-			cmd, log := child(t, effect, acme.environ(s.Environ(), map[string]string{"ODOO_MODULES": "base"}))
+			cmd, log := child(t, effect, acme.environ(s.Environ(servers.PostgresOdoo), map[string]string{"ODOO_MODULES": "base"}))
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -103,53 +103,73 @@ func firstWord(args []string) []string {
 	return nil
 }
 
-// pipe what one program writes into another, and into tee. The consumer sees the
-// end of its input only after the producer has succeeded: a producer that fails
-// half-way has its consumer stopped first, because restic, for one, would keep
-// half a dump as if it were whole.
-func pipe(ctx context.Context, producer, consumer program, tee io.Writer) error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("cannot connect %s to %s: %w", producer.name, consumer.name, err)
-	}
-	defer w.Close() //nolint:errcheck // Closed with its error looked at below; this is for the other ways out.
-
+// pipe what one program writes into others, and into tee. The consumers see the
+// end of their input only after the producer has succeeded: a producer that fails
+// half-way has its consumers stopped first, because restic, for one, would keep
+// half a dump as if it were whole. A consumer that fails stops them all.
+func pipe(ctx context.Context, producer program, tee io.Writer, consumers ...program) error {
 	consuming, stop := context.WithCancel(ctx)
 	defer stop()
 	producing, stopProducer := context.WithCancel(ctx)
 	defer stopProducer()
 
-	consumer.stdin = r
-	consumed := make(chan error, 1)
-	go func() {
-		err := consumer.run(consuming)
-		// The producer must not wait for a reader that is gone.
-		_ = r.Close()
+	sinks, ends := []io.Writer{tee}, make([]*os.File, 0, len(consumers))
+	consumed := make(chan error, len(consumers))
+	for _, consumer := range consumers {
+		r, w, err := os.Pipe()
 		if err != nil {
-			stopProducer()
+			return fmt.Errorf("cannot connect %s to %s: %w", producer.name, consumer.name, err)
 		}
-		consumed <- err
-	}()
-
-	var sink io.Writer = w
-	if consumer.readsOnlyTheStart {
-		sink = &untilClosed{w: w}
+		defer w.Close() //nolint:errcheck // Closed with its error looked at below; this is for the other ways out.
+		ends = append(ends, w)
+		if consumer.readsOnlyTheStart {
+			sinks = append(sinks, &untilClosed{w: w})
+		} else {
+			sinks = append(sinks, w)
+		}
+		consumer.stdin = r
+		go func() {
+			err := consumer.run(consuming)
+			// The producer must not wait for a reader that is gone.
+			_ = r.Close()
+			if err != nil {
+				stopProducer()
+			}
+			consumed <- err
+		}()
 	}
-	producer.stdout = io.MultiWriter(tee, sink)
+	// The first consumer to fail says why the others were stopped.
+	wait := func() error {
+		var first error
+		for range consumers {
+			if err := <-consumed; err != nil && first == nil {
+				first = err
+				stop()
+			}
+		}
+		return first
+	}
+
+	producer.stdout = io.MultiWriter(sinks...)
 	if err := producer.run(producing); err != nil {
 		failedFirst := producing.Err() != nil && ctx.Err() == nil
-		stop()
-		consumerErr := <-consumed
 		if failedFirst || errors.Is(err, syscall.EPIPE) {
-			return consumerErr
+			if consumerErr := wait(); consumerErr != nil {
+				return consumerErr
+			}
+			return err
 		}
+		stop()
+		_ = wait()
 		return err
 	}
-	if err := w.Close(); err != nil {
-		stop()
-		return errors.Join(fmt.Errorf("cannot hand the end of %s's output to %s: %w", producer.name, consumer.name, err), <-consumed)
+	for _, w := range ends {
+		if err := w.Close(); err != nil {
+			stop()
+			return errors.Join(fmt.Errorf("cannot hand the end of %s's output on: %w", producer.name, err), wait())
+		}
 	}
-	return <-consumed
+	return wait()
 }
 
 // untilClosed writes to a pipe for as long as somebody reads from it, and

@@ -20,10 +20,19 @@ import (
 )
 
 // RestoreConfig configures restore.
+//
+// PGUSER is the role that creates databases, and connects to none of them. The dump
+// is loaded by a role of its own, as it runs what a tenant has put there; and Odoo's
+// role takes over what came of it.
 type RestoreConfig struct {
 	Postgres
+	Release
 	Filestore
 	Storage
+
+	OdooPassword    string `env:"ODOO_PASSWORD,required,notEmpty"    doc:"The password of Odoo's role." secret:"true"`
+	RestoreRole     string `env:"RESTORE_ROLE,required,notEmpty"     doc:"The role that loads the dump. It owns nothing else."`
+	RestorePassword string `env:"RESTORE_PASSWORD,required,notEmpty" doc:"That role's password." secret:"true"`
 
 	Repository string `env:"RESTIC_REPOSITORY,required,notEmpty" doc:"The repository to restore from: s3:https://HOST/BUCKET/NAME-PROJECT or a folder."`
 	Run        string `env:"RESTORE_RUN"                         envDefault:"latest" doc:"Which backup: the run that its log names, or the latest."`
@@ -32,7 +41,10 @@ type RestoreConfig struct {
 
 // Validate returns all that is wrong.
 func (c RestoreConfig) Validate() error {
-	errs := []error{c.Postgres.Validate()}
+	errs := []error{c.Postgres.Validate(), c.Release.Validate()}
+	if c.User == c.OdooRole || c.User == c.RestoreRole || c.OdooRole == c.RestoreRole {
+		errs = append(errs, fmt.Errorf("PGUSER, ODOO_ROLE and RESTORE_ROLE: must be three roles, and are %q, %q and %q", c.User, c.OdooRole, c.RestoreRole))
+	}
 	at, err := parseLocation(c.Repository)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %w", err))
@@ -60,9 +72,9 @@ const (
 
 // Restore a backup into a database and a filestore that do not exist yet.
 //
-// The database is restored under a name that nothing else has, belongs to PGUSER,
-// so that Odoo doesn't see it, and gets its own name when it is whole; the files
-// likewise. Its comment says what is unfinished, by which a run that follows a
+// The database is restored under a name that nothing else has, belongs to PGUSER
+// once it is loaded, so that Odoo doesn't see it, and gets its own name when it is
+// whole; the files likewise. Its comment says what is unfinished, by which a run that follows a
 // killed one knows what it may go on with.
 //
 // Under the tenant's own name, the database is what it was when it was backed up,
@@ -227,48 +239,52 @@ func (r *restore) receipt(ctx context.Context) (receipt, error) {
 	return got, nil
 }
 
+// loadingLock has one dump loaded at a time, since the role that loads it owns the
+// database meanwhile, and what runs as that role could reach another such one.
+var loadingLock = lockOf("restore")
+
 // database restores the database under its working name, and renames it once it
 // is whole.
 func (r *restore) database(ctx context.Context, source receipt) error {
-	work := pgx.Identifier{r.workName()}.Sanitize()
-	odoo := pgx.Identifier{r.OdooRole}.Sanitize()
+	if _, err := r.conn.Exec(ctx, "SELECT pg_advisory_lock($1)", loadingLock); err != nil {
+		return fmt.Errorf("cannot wait for another restore to end: %w", err)
+	}
+	// Left to the end of the session if this can't be said any more.
+	defer r.conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", loadingLock) //nolint:errcheck // See above.
+
+	if err := limited(ctx, r.conn, r.RestoreRole); err != nil {
+		return fmt.Errorf("RESTORE_ROLE must own nothing but what it loads: %w", err)
+	}
+	if err := r.takeBack(ctx); err != nil {
+		return err
+	}
+
+	work, odoo, loader := quoted(r.workName()), quoted(r.OdooRole), quoted(r.RestoreRole)
+	if err := r.dropWork(ctx); err != nil {
+		return err
+	}
 	if err := r.exec(ctx,
-		"DROP DATABASE IF EXISTS "+work+" WITH (FORCE)",
-		fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s",
-			work, literal(source.Dump.Encoding), literal(source.Dump.Collate), literal(source.Dump.CType)),
-		"GRANT CREATE ON DATABASE "+work+" TO "+odoo,
+		fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s",
+			work, loader, literal(source.Dump.Encoding), literal(source.Dump.Collate), literal(source.Dump.CType)),
+		"REVOKE ALL ON DATABASE "+work+" FROM PUBLIC",
 	); err != nil {
-		return err
+		return fmt.Errorf("%q must be a member of %q and of %q, GRANT %s TO %s: %w", r.User, r.RestoreRole, r.OdooRole, loader, quoted(r.User), err)
 	}
-	// Until it is whole the database isn't Odoo's, but what is in it has to be.
-	if err := r.inWork(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "ALTER SCHEMA public OWNER TO "+odoo)
-		return err
-	}); err != nil {
+	if err := r.load(ctx, source); err != nil {
 		return err
 	}
 
-	err := r.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
-		sum := sha256.New()
-		dump := r.repo.restic("dump", source.Dump.Snapshot, "/"+dumpFile)
-		// Grants are left out: their roles may not exist here.
-		load := r.pgProgram("pg_restore", r.workName(), "--dbname", r.workName(), "--no-password", "--exit-on-error",
-			"--no-owner", "--no-privileges", "--role", r.OdooRole)
-		if err := pipe(ctx, dump, load, sum); err != nil {
-			return r.repo.explain(err)
-		}
-		if got := hex.EncodeToString(sum.Sum(nil)); got != source.Dump.SHA256 {
-			return fmt.Errorf("the dump has SHA-256 %s, but was backed up with %s", got, source.Dump.SHA256)
-		}
-		return nil
-	})
-	if err != nil {
+	// From here on the database belongs to no role that meets what is in it: neither
+	// to the one that loaded it, nor yet to Odoo's, which would serve it.
+	if err := r.takeBack(ctx); err != nil {
 		return err
 	}
-
-	if err := r.inWork(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "ALTER SCHEMA public OWNER TO pg_database_owner"); err != nil {
-			return err
+	if err := r.exec(ctx, "GRANT ALL ON DATABASE "+work+" TO "+odoo); err != nil {
+		return err
+	}
+	if err := r.odoo(ctx, r.as(r.OdooRole, r.OdooPassword), r.workName(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "REASSIGN OWNED BY "+loader+" TO "+odoo); err != nil {
+			return fmt.Errorf("%q cannot take over what %q has loaded, of which it must be a member, GRANT %s TO %s: %w", r.OdooRole, r.RestoreRole, loader, odoo, err)
 		}
 		if !r.isCopy(source) {
 			return nil
@@ -278,16 +294,80 @@ func (r *restore) database(ctx context.Context, source receipt) error {
 		return err
 	}
 	return r.exec(ctx,
+		"REVOKE ALL ON DATABASE "+work+" FROM "+odoo,
+		"GRANT CONNECT, TEMPORARY ON DATABASE "+work+" TO PUBLIC",
 		"COMMENT ON DATABASE "+work+" IS "+literal(unfinishedRestore+source.Run),
-		"ALTER DATABASE "+work+" RENAME TO "+pgx.Identifier{r.As}.Sanitize(),
+		"ALTER DATABASE "+work+" RENAME TO "+quoted(r.As),
 	)
+}
+
+// takeBack what the role that loads dumps owns: the database that it has loaded, or
+// what a run left that was killed. REASSIGN OWNED would hand those over as well.
+func (r *restore) takeBack(ctx context.Context) error {
+	rows, err := r.conn.Query(ctx, "SELECT datname FROM pg_database WHERE datdba = (SELECT oid FROM pg_roles WHERE rolname = $1)", r.RestoreRole)
+	if err != nil {
+		return fmt.Errorf("cannot look for databases of %q: %w", r.RestoreRole, err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("cannot look for databases of %q: %w", r.RestoreRole, err)
+	}
+	for _, name := range names {
+		if err := r.exec(ctx, "ALTER DATABASE "+quoted(name)+" OWNER TO "+quoted(r.User)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropWork drops what an unfinished run left.
+func (r *restore) dropWork(ctx context.Context) error {
+	var there bool
+	if err := r.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", r.workName()).Scan(&there); err != nil || !there {
+		return err
+	}
+	work := quoted(r.workName())
+	return r.exec(ctx,
+		// Which its owner, while it was loaded, could have made it.
+		"ALTER DATABASE "+work+" IS_TEMPLATE false",
+		"DROP DATABASE "+work+" WITH (FORCE)",
+	)
+}
+
+// load the dump, as the role that owns nothing else.
+func (r *restore) load(ctx context.Context, source receipt) error {
+	as := r.as(r.RestoreRole, r.RestorePassword)
+	// Before the dump is loaded: code in it may change its role's password, as every
+	// role may change its own.
+	conn, err := as.connect(ctx, r.workName())
+	if err != nil {
+		return err
+	}
+	defer disconnect(ctx, conn)
+	if err := r.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		sum := sha256.New()
+		dump := r.repo.restic("dump", source.Dump.Snapshot, "/"+dumpFile)
+		// Grants are left out: their roles may not exist here.
+		load := as.pgProgram("pg_restore", r.workName(), "--dbname", r.workName(), "--no-password", "--exit-on-error", "--no-owner", "--no-privileges")
+		if err := pipe(ctx, dump, sum, load); err != nil {
+			return r.repo.explain(err)
+		}
+		if got := hex.EncodeToString(sum.Sum(nil)); got != source.Dump.SHA256 {
+			return fmt.Errorf("the dump has SHA-256 %s, but was backed up with %s", got, source.Dump.SHA256)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	// Who takes over a function must be able to create one where it is.
+	if _, err := conn.Exec(ctx, "GRANT USAGE, CREATE ON SCHEMA public TO "+quoted(r.OdooRole)); err != nil {
+		return fmt.Errorf("cannot let %q have schema public: %w", r.OdooRole, err)
+	}
+	return nil
 }
 
 // makeCopy takes from a database what only the original may have.
 func (r *restore) makeCopy(ctx context.Context, tx pgx.Tx) error {
-	if err := r.actAsOdoo(ctx, tx); err != nil {
-		return err
-	}
 	has, err := readSchema(ctx, tx)
 	if err != nil {
 		return err
@@ -369,16 +449,16 @@ func countFiles(root *os.Root, dir string) (files, bytes int64, err error) {
 // finish the restore: from here on the database is like any other. A tenant's
 // own becomes Odoo's.
 func (r *restore) finish(ctx context.Context, source receipt) error {
-	name := pgx.Identifier{r.As}.Sanitize()
+	name := quoted(r.As)
 	return pgx.BeginFunc(ctx, r.conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "COMMENT ON DATABASE "+name+" IS "+literal(restoredFrom+source.Run)); err != nil {
 			return err
 		}
 		if r.isCopy(source) {
-			slog.InfoContext(ctx, "This is a copy: Odoo doesn't see it until its role owns it", "sql", fmt.Sprintf("ALTER DATABASE %s OWNER TO %s", name, pgx.Identifier{r.OdooRole}.Sanitize()))
+			slog.InfoContext(ctx, "This is a copy: Odoo doesn't see it until its role owns it", "sql", fmt.Sprintf("ALTER DATABASE %s OWNER TO %s", name, quoted(r.OdooRole)))
 			return nil
 		}
-		_, err := tx.Exec(ctx, "ALTER DATABASE "+name+" OWNER TO "+pgx.Identifier{r.OdooRole}.Sanitize())
+		_, err := tx.Exec(ctx, "ALTER DATABASE "+name+" OWNER TO "+quoted(r.OdooRole))
 		return err
 	})
 }
@@ -393,10 +473,8 @@ func (r *restore) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// inWork does something to the database under its working name.
-func (r *restore) inWork(ctx context.Context, do func(pgx.Tx) error) error {
-	return r.transact(ctx, r.workName(), do)
-}
+// quoted name in SQL.
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // literal is a string in SQL.
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -25,13 +25,14 @@ const markKey = "planaclient.tenant"
 type TenantPrepareConfig struct {
 	Tenant
 	Postgres
+	Release
 
 	Adopted bool `env:"TENANT_ADOPTED" envDefault:"false" doc:"The database was in service before this PLANAClient was: mark it, and change nothing else."`
 }
 
 // Validate returns all that is wrong.
 func (c TenantPrepareConfig) Validate() error {
-	errs := []error{c.Tenant.Validate(), c.Postgres.Validate()}
+	errs := []error{c.Tenant.Validate(), c.Postgres.Validate(), c.Release.Validate()}
 	if !utf8.ValidString(c.OwnerName) {
 		errs = append(errs, errors.New("TENANT_OWNER_NAME: isn't UTF-8"))
 	}
@@ -50,22 +51,23 @@ func (c TenantPrepareConfig) Validate() error {
 // database is left as it is: a second run must not take away the password that
 // the owner has chosen after the first.
 func TenantPrepare(ctx context.Context, c TenantPrepareConfig) error {
-	if err := c.transact(ctx, c.Database, func(tx pgx.Tx) error { return c.prepare(ctx, tx) }); err != nil {
+	if err := c.odoo(ctx, c.Postgres, c.Database, func(tx pgx.Tx) error { return c.prepare(ctx, tx) }); err != nil {
 		return fmt.Errorf("cannot make database %q the one of tenant %q: %w", c.Database, c.Name, err)
 	}
 	return nil
 }
 
 func (c TenantPrepareConfig) prepare(ctx context.Context, tx pgx.Tx) error {
-	if err := c.actAsOdoo(ctx, tx); err != nil {
-		return err
-	}
 	has, err := readSchema(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if missing := has.missing("ir_config_parameter", "ir_model_data", "ir_module_module", "res_company", "res_partner", "res_users"); len(missing) > 0 {
+	needed := []string{"ir_config_parameter", "ir_model_data", "ir_module_module", "res_company", "res_partner", "res_users"}
+	if missing := has.missing(slices.Clone(needed)...); len(missing) > 0 {
 		return Hopeless(fmt.Errorf("it isn't an Odoo database: it has no table %s; was its template empty?", strings.Join(missing, ", ")))
+	}
+	if err := c.refuseOthersTables(ctx, tx, needed); err != nil {
+		return err
 	}
 
 	mark, err := readMark(ctx, tx)
@@ -126,6 +128,24 @@ func (c TenantPrepareConfig) adopt(ctx context.Context, tx pgx.Tx, mark string) 
 	}
 	slog.InfoContext(ctx, "The database is adopted: it is marked, and otherwise as it was", "database", c.Database, "before", mark)
 	return nil
+}
+
+// refuseOthersTables returns an error for a database in which another role owns what
+// Odoo works with: that of a template that was made by another role's Odoo.
+func (r Release) refuseOthersTables(ctx context.Context, tx pgx.Tx, tables []string) error {
+	var table, owner string
+	err := tx.QueryRow(ctx, `
+		SELECT c.relname::text, pg_get_userbyid(c.relowner)::text FROM pg_class c
+		WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY($1) AND NOT pg_has_role(c.relowner, 'USAGE')
+		ORDER BY 1 LIMIT 1`, tables).Scan(&table, &owner)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read whose its tables are: %w", err)
+	}
+	return fmt.Errorf("its table %s belongs to role %q, and Odoo of this version logs in as %q: hand over what is in this database and in its template as docs/how-to/role-per-version.md says",
+		table, owner, r.OdooRole)
 }
 
 // url is where the tenant is served: a database is named by its host.

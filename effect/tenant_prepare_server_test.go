@@ -254,7 +254,7 @@ func TestTenantPrepare(t *testing.T) {
 			s := servers.Postgres(t)
 			templateOf(t, s, tc.version)
 			clone(t, s)
-			config := TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s)}
+			config := TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release}
 			config.Version = tc.version
 			before := readRows(t, s, template)
 
@@ -297,7 +297,7 @@ func TestTenantPrepareRealDatabase(t *testing.T) {
 	s := servers.Postgres(t)
 	restoreDump(t, s)
 	clone(t, s)
-	config := TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s)}
+	config := TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release}
 	config.Version = "17"
 	before := readRows(t, s, template)
 	if hash := fmt.Sprint(before["res_users 2"]["password"]); !opens(t, hash, "admin") {
@@ -358,7 +358,7 @@ func TestTenantPrepareAdopted(t *testing.T) {
 			s := servers.Postgres(t)
 			templateOf(t, s, "18")
 			clone(t, s)
-			config := TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s), Adopted: true}
+			config := TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release, Adopted: true}
 			config.Version = "18"
 			one[int](t, s, acme.Database, `
 				WITH u AS (UPDATE ir_config_parameter SET value = $1 WHERE key = 'web.base.url')
@@ -441,7 +441,7 @@ func TestTenantPrepareRefuses(t *testing.T) {
 			s.Exec(t, servers.PostgresSuperuser, acme.Database, tc.sql)
 			before := readRows(t, s, acme.Database)
 
-			err := TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s)})
+			err := TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release})
 			if err == nil || IsHopeless(err) == tc.hope || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s\nwant %q, hope %t; got hopeless %t: %v", tc.reason, tc.want, tc.hope, IsHopeless(err), err)
 			}
@@ -457,7 +457,7 @@ func TestTenantPrepareRefuses(t *testing.T) {
 		if _, err := conn.Exec(t.Context(), "UPDATE res_company SET name = $1 WHERE id = 4", acme.OwnerName); err != nil {
 			t.Fatal(err)
 		}
-		err := TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s)})
+		err := TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release})
 		if err == nil || !IsHopeless(err) || !strings.Contains(err.Error(), "another company named") {
 			t.Errorf("company names are unique: %v", err)
 		}
@@ -477,7 +477,7 @@ func TestTenantPrepareTwiceAtOnce(t *testing.T) {
 			CREATE FUNCTION note_mark() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN INSERT INTO public.marked VALUES (NEW.value); RETURN NULL; END';
 			CREATE TRIGGER note_mark AFTER INSERT OR UPDATE ON ir_config_parameter FOR EACH ROW WHEN (NEW.key = 'planaclient.tenant') EXECUTE FUNCTION note_mark()`)
 		atOnce(t, 4, func() error {
-			return TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: postgresOf(s)})
+			return TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release})
 		})
 		checkPrepared(t, before, readRows(t, s, acme.Database), "12", "3", "1", "22")
 		if got := one[int64](t, s, acme.Database, "SELECT count(*) FROM marked"); got != 1 {
@@ -494,7 +494,7 @@ func TestTenantPrepareKilled(t *testing.T) {
 	var killed rows
 	Kills{
 		Effect:  "tenant-prepare",
-		Environ: func(int) map[string]string { return acme.environ(s.Environ()) },
+		Environ: func(int) map[string]string { return acme.environ(s.Environ(servers.PostgresOdoo)) },
 		Before: func(t *testing.T, _ int) {
 			clone(t, s)
 			killed = nil
@@ -528,7 +528,7 @@ func TestTenantPrepareKilled(t *testing.T) {
 // settle waits until a killed effect's session is gone from the server.
 func settle(t testing.TB, s *servers.PostgresServer) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); one[int64](t, s, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename = $2", acme.Database, servers.PostgresAdmin) > 0; {
+	for deadline := time.Now().Add(20 * time.Second); one[int64](t, s, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND usename = $2", acme.Database, servers.PostgresOdoo) > 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("a killed effect's session is still there")
 		}

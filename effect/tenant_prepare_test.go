@@ -62,7 +62,7 @@ func TestDatabaseConfigs(t *testing.T) {
 		"Drain": {
 			reason: "Only a tenant's own database is drained.",
 			config: ConnectionsDrainConfig{Tenant: tenant, Postgres: postgres},
-			want:   []string{"TENANT_DATABASE", "PGPORT", "PGSSLMODE", "ODOO_ROLE"},
+			want:   []string{"TENANT_DATABASE", "PGPORT", "PGSSLMODE"},
 		},
 	}
 	for name, tc := range cases {

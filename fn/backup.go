@@ -86,7 +86,7 @@ func (t *tenancy) backupPod(effect string) corev1.PodSpec {
 		plainEnv("RESTIC_CACHE_DIR", scratchPath),
 		plainEnv("BACKUP_RETENTION_DAYS", fmt.Sprint(t.tier.RetentionDays)),
 	}
-	c := t.container(effect, t.postgresEnv(), filestoreEnv(), env, t.storageAuthority().env())
+	c := t.container(effect, t.postgresEnv(t.platform.Postgres.BackupSecret), filestoreEnv(), env, t.storageAuthority().env())
 	c.Resources = requirements(b.Resources)
 	return t.pod(c,
 		withClaim("filestore", t.version.BackupFilestoreClaim, filestoreRoot, true),

@@ -86,7 +86,9 @@ func (t *tenancy) drain(key string) jobSpec {
 		key:       key,
 		namespace: t.platform.Effects.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       func() corev1.PodSpec { return t.pod(t.container(effectConnectionsDrain, t.postgresEnv())) },
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectConnectionsDrain, t.postgresEnv(t.platform.Postgres.CredentialsSecret)))
+		},
 	}
 }
 

@@ -95,8 +95,8 @@ spec:
         - {name: PGHOST, value: pg01.planapulse.com}
         - {name: PGPORT, value: "5432"}
         - {name: PGSSLMODE, value: require}
-        - {name: PGUSER, valueFrom: {secretKeyRef: {name: provider-sql-postgres-creds, key: username}}}
-        - {name: PGPASSWORD, valueFrom: {secretKeyRef: {name: provider-sql-postgres-creds, key: password}}}
+        - {name: PGUSER, valueFrom: {secretKeyRef: {name: odoo-postgres-creds, key: username}}}
+        - {name: PGPASSWORD, valueFrom: {secretKeyRef: {name: odoo-postgres-creds, key: password}}}
         - {name: ODOO_ROLE, value: odoo}
         - {name: TENANT_ADOPTED, value: "false"}
         resources:
@@ -486,10 +486,10 @@ func TestJobs(t *testing.T) {
 	}
 
 	const effects = "plana-pulse/function-planaclient-effects:v0.1.0"
-	postgres := func(more map[string]string) map[string]string {
+	postgres := func(secret string, more map[string]string) map[string]string {
 		env := map[string]string{
-			"PGHOST": "pg01.planapulse.com", "PGPORT": "5432", "PGSSLMODE": "require", "ODOO_ROLE": "odoo",
-			"PGUSER": "secret:provider-sql-postgres-creds/username", "PGPASSWORD": "secret:provider-sql-postgres-creds/password",
+			"PGHOST": "pg01.planapulse.com", "PGPORT": "5432", "PGSSLMODE": "require",
+			"PGUSER": "secret:" + secret + "/username", "PGPASSWORD": "secret:" + secret + "/password",
 		}
 		maps.Copy(env, more)
 		return env
@@ -520,7 +520,7 @@ func TestJobs(t *testing.T) {
 			want: want{
 				namespace: "plana-odoo-18", name: "module-install-acme-23", image: effects, deadline: 3600,
 				args:    []string{"effect", "module-verify"},
-				env:     postgres(map[string]string{"ODOO_MODULES": "account,calendar,contacts,crm,mail,project,sale_management,web,hr,purchase,stock,subscription_oca"}),
+				env:     postgres("odoo-postgres-creds", map[string]string{"ODOO_ROLE": "odoo", "ODOO_MODULES": "account,calendar,contacts,crm,mail,project,sale_management,web,hr,purchase,stock,subscription_oca"}),
 				volumes: []volume{{path: "/var/lib/odoo"}, {path: "/tmp"}, filestore},
 			},
 		},
@@ -529,7 +529,7 @@ func TestJobs(t *testing.T) {
 			template: true,
 			want: want{
 				namespace: "plana-odoo-18", name: "tenant-prepare-acme-23", image: effects, deadline: 600,
-				args: []string{"effect", "tenant-prepare"}, env: postgres(nil),
+				args: []string{"effect", "tenant-prepare"}, env: postgres("odoo-postgres-creds", map[string]string{"ODOO_ROLE": "odoo"}),
 			},
 		},
 		"smoke-test": {
@@ -579,7 +579,7 @@ func TestJobs(t *testing.T) {
 			want: want{
 				namespace: "backup", name: "backup-acme", image: effects, deadline: 4 * 3600,
 				args: []string{"effect", "backup"},
-				env: postgres(map[string]string{
+				env: postgres("postgres-backup-creds", map[string]string{
 					"FILESTORE_ROOT": "/var/lib/odoo/filestore", "RESTIC_REPOSITORY": "s3:https://sos-bg-sof-1.exo.io/plana-backup/acme-23",
 					"RESTIC_PASSWORD": "secret:backup-restic/password", "AWS_ACCESS_KEY_ID": "secret:backup-s3/access-key",
 					"AWS_SECRET_ACCESS_KEY": "secret:backup-s3/secret-key", "AWS_DEFAULT_REGION": "bg-sof-1",
@@ -648,33 +648,23 @@ func TestModuleInstall(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		version string
-		role    string
 		args    []string
-		options string
 	}{
 		"17": {
-			reason: "Before 19, Odoo installs demonstration data unless it is told not to.", version: "17", role: "odoo",
-			args:    []string{"--without-demo=all"},
-			options: "-c role=odoo",
+			reason: "Before 19, Odoo installs demonstration data unless it is told not to.", version: "17",
+			args: []string{"--without-demo=all"},
 		},
 		"18": {
-			reason: "Before 19, Odoo installs demonstration data unless it is told not to.", version: "18", role: "odoo",
-			args:    []string{"--without-demo=all"},
-			options: "-c role=odoo",
+			reason: "Before 19, Odoo installs demonstration data unless it is told not to.", version: "18",
+			args: []string{"--without-demo=all"},
 		},
 		"19": {
-			reason: "From 19 on the option takes no such value, and isn't needed.", version: "19", role: "odoo",
-			options: "-c role=odoo",
-		},
-		"OddRole": {
-			reason: "A role's name is one word in PGOPTIONS, whatever is in it.", version: "19", role: `plana odoo\`,
-			options: `-c role=plana\ odoo\\`,
+			reason: "From 19 on the option takes no such value, and isn't needed.", version: "19",
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, client("acme", 23, "starter", tc.version))
-			w.platform.in("postgres")["odooRole"] = tc.role
 			w.platform.in("tiers", "starter")["modules"] = []any{"web", "crm"}
 			pod := jobsOf(t, w)["module-install"].Spec.Template.Spec
 
@@ -695,9 +685,6 @@ func TestModuleInstall(t *testing.T) {
 			}
 			if diff := cmp.Diff("plana-pulse/odoo:"+tc.version+".0", odoo.Image); diff != "" {
 				t.Errorf("%s\nimage: -want, +got:\n%s", tc.reason, diff)
-			}
-			if diff := cmp.Diff(tc.options, kubelet(odoo)["PGOPTIONS"]); diff != "" {
-				t.Errorf("%s\nPGOPTIONS: -want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -18,7 +18,7 @@ func moduleInstall(t *tenancy) jobSpec {
 // exist, so what it has done is verified by an effect.
 func (t *tenancy) install(key string, names []string) jobSpec {
 	modules := strings.Join(names, ",")
-	env := append(t.postgresEnv(), plainEnv("ODOO_MODULES", modules))
+	env := append(t.odooEnv(), plainEnv("ODOO_MODULES", modules))
 
 	args := []string{
 		"--database=" + t.database,
@@ -40,9 +40,9 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 		Image:   t.version.Image,
 		Command: []string{"odoo"},
 		Args:    args,
-		// All that Odoo creates must belong to its own role, which doesn't own
-		// the database yet: else it would be listed while half installed.
-		Env:             append(env, plainEnv("PGOPTIONS", "-c role="+pgOption(t.releaseRole()))),
+		// Odoo's own role doesn't own the database yet: else it would be listed while
+		// half installed.
+		Env:             env,
 		Resources:       requirements(t.platform.Effects.InstallResources),
 		SecurityContext: restricted(),
 	}
@@ -61,10 +61,4 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 			)
 		},
 	}
-}
-
-// pgOption escapes a value for PGOPTIONS, where spaces separate and backslashes
-// escape.
-func pgOption(value string) string {
-	return strings.NewReplacer(`\`, `\\`, ` `, `\ `).Replace(value)
 }

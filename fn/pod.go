@@ -129,16 +129,22 @@ func plainEnv(name, value string) corev1.EnvVar {
 	return corev1.EnvVar{Name: name, Value: strings.ReplaceAll(value, "$", "$$")}
 }
 
-// postgresEnv tells a program how to reach the database server, in libpq's names.
-func (t *tenancy) postgresEnv() []corev1.EnvVar {
+// odooEnv has a program log in to the database server as Odoo's role: whatever works
+// in a tenant's database may do no more there than the tenant.
+func (t *tenancy) odooEnv() []corev1.EnvVar {
+	return append(t.postgresEnv(t.version.DatabaseSecret), plainEnv("ODOO_ROLE", t.releaseRole()))
+}
+
+// postgresEnv tells a program how to reach the database server, in libpq's names, and
+// in which Secret the role is that it logs in as.
+func (t *tenancy) postgresEnv(secret string) []corev1.EnvVar {
 	pg := t.platform.Postgres
 	return append([]corev1.EnvVar{
 		plainEnv("PGHOST", pg.Host),
 		plainEnv("PGPORT", fmt.Sprint(pg.Port)),
 		plainEnv("PGSSLMODE", pg.SSLMode),
-		secretEnv("PGUSER", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "username"}),
-		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: pg.CredentialsSecret, Key: "password"}),
-		plainEnv("ODOO_ROLE", t.releaseRole()),
+		secretEnv("PGUSER", v1beta1.SecretKey{Name: secret, Key: "username"}),
+		secretEnv("PGPASSWORD", v1beta1.SecretKey{Name: secret, Key: "password"}),
 	}, t.postgresAuthority().env()...)
 }
 

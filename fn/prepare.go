@@ -15,6 +15,6 @@ func tenantPrepare(t *tenancy) jobSpec {
 		key:       effectTenantPrepare,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
-		pod:       func() corev1.PodSpec { return t.pod(t.container(effectTenantPrepare, t.postgresEnv(), adopted)) },
+		pod:       func() corev1.PodSpec { return t.pod(t.container(effectTenantPrepare, t.odooEnv(), adopted)) },
 	}
 }

@@ -185,8 +185,7 @@ var (
 		Means:  "A Job's pod doesn't start. Most often a Secret isn't in its namespace.",
 		Remedies: []Remedy{
 			{"See which", "kubectl -n {namespace} describe pods --selector job-name={job}"},
-			{"The one for PostgreSQL is copied so", "kubectl -n {home} get secret {secret} -o yaml | " +
-				"yq 'del(.metadata.namespace, .metadata.resourceVersion, .metadata.uid)' | kubectl -n {namespace} apply -f -"},
+			{"Make the Secret that it lacks: docs/how-to/install.md says what is in each. The Job goes on by itself", ""},
 		},
 	}
 	troubleJobSuspended = Trouble{

@@ -78,7 +78,7 @@ func TestTroubles(t *testing.T) {
 				w.clock.SetTime(time.Date(2026, 11, 2, 8, 4, 0, 0, time.UTC))
 				return w
 			},
-			says: isFalse("Prepared", "PodNotStarting", "provider-sql-postgres-creds", "kubectl -n plana-odoo-18"),
+			says: isFalse("Prepared", "PodNotStarting", "docs/how-to/install.md", "kubectl -n plana-odoo-18"),
 		},
 		"JobSuspended": {
 			reason: "Who suspends a Job is told how to resume it.",

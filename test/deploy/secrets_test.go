@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -77,14 +78,28 @@ func TestInstallPage(t *testing.T) {
 	contains(t, installPage, want.String())
 }
 
-// contains fails a test whose page lacks a table, or has another one.
+var update = flag.Bool("update", false, "write the tables of what Jobs hold into their pages")
+
+// contains fails a test whose page lacks a table, or has another one. With -update, the
+// page gets the table in place of the one with the same head.
 func contains(t *testing.T, page, table string) {
 	t.Helper()
 	b, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(b), "\n\n"+table+"\n") {
-		t.Errorf("%s must have this table:\n%s", page, table)
+	text := string(b)
+	if strings.Contains(text, "\n\n"+table+"\n") {
+		return
+	}
+	head, _, _ := strings.Cut(table, "\n")
+	before, after, found := strings.Cut(text, "\n\n"+head+"\n")
+	_, after, ends := strings.Cut(after, "\n\n")
+	if !*update || !found || !ends {
+		t.Errorf("%s must have this table, which `go test . -run 'TestInstallPage|TestSecurityPage' -update` writes:\n%s", page, table)
+		return
+	}
+	if err := os.WriteFile(page, []byte(before+"\n\n"+table+"\n"+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -214,7 +214,11 @@ func (x *tenant) restore(t testing.TB, as string) {
 	cmd.Env = append(os.Environ(),
 		"RESTORE_AS="+as, "FILESTORE_ROOT="+c.exports+"/odoo-"+x.version, "RESTIC_PASSWORD="+c.resticPassword, "AWS_DEFAULT_REGION=us-east-1",
 		"RESTIC_REPOSITORY="+c.s3.Repository(fmt.Sprintf("%s-%d", x.name, x.project)), "PATH="+postgresBin()+":"+os.Getenv("PATH"))
-	for _, environ := range []map[string]string{c.postgres.Environ(), c.s3.Environ()} {
+	roles := map[string]string{
+		"ODOO_ROLE": servers.PostgresOdoo, "ODOO_PASSWORD": c.postgres.Password,
+		"RESTORE_ROLE": servers.PostgresRestore, "RESTORE_PASSWORD": c.postgres.Password,
+	}
+	for _, environ := range []map[string]string{c.postgres.Environ(servers.PostgresAdmin), roles, c.s3.Environ()} {
 		for k, v := range environ {
 			cmd.Env = append(cmd.Env, k+"="+v)
 		}

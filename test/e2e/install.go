@@ -147,6 +147,13 @@ metadata: {namespace: %s, name: worker-odoo}
 spec: {clusterIP: %s, ports: [{name: http, port: 8069}, {name: websocket, port: 8072}]}`, v.namespace, v.ip)
 	}
 
+	// The roles are the page's, and not those that the server came with.
+	c.postgres.Exec(t, servers.PostgresSuperuser, "template1", "DROP EXTENSION pg_trgm, unaccent", "REVOKE ALL ON SCHEMA public FROM "+servers.PostgresOdoo)
+	for _, role := range []string{servers.PostgresAdmin, servers.PostgresBackup, servers.PostgresOdoo, servers.PostgresRestore} {
+		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", "DROP ROLE "+role)
+	}
+	guide.queries("CREATE ROLE plana_restore", "…", c.postgres.Password)
+
 	c.resticPassword = "e2e-restic"
 	secret := func(ns, name string, data map[string]string) {
 		pairs, err := yaml.Marshal(data)
@@ -161,12 +168,11 @@ spec: {clusterIP: %s, ports: [{name: http, port: 8069}, {name: websocket, port: 
 	secret(namespaceCrossplane, "matrix-support-bot", map[string]string{"access-token": c.bot.AccessToken})
 	secret(namespaceCrossplane, "account-webhook", map[string]string{"secret": c.portal.Secret})
 	secret(namespaceCrossplane, "redis-credentials", map[string]string{"password": c.redis.AdminPassword()})
+	secret(namespaceBackup, "postgres-backup-creds", map[string]string{"username": servers.PostgresBackup, "password": c.postgres.Password})
 	secret(namespaceBackup, "backup-restic", map[string]string{"password": c.resticPassword})
 	secret(namespaceBackup, "backup-s3", map[string]string{"access-key": c.s3.AccessKey, "secret-key": c.s3.SecretKey})
 	c.apply(t, y.String())
-	for _, ns := range namespaces {
-		guide.types("kubectl -n crossplane-system get secret provider-sql-postgres-creds", "plana-odoo-18", ns)
-	}
+	guide.types("for namespace in plana-odoo plana-odoo-18 plana-odoo-19", "…", c.postgres.Password)
 }
 
 // composition is the one of this installation, with its servers.
@@ -228,7 +234,6 @@ func (c *cluster) makeTemplate(t testing.TB, guide *reading, name string) {
 	database := name + "." + domain
 	version := name[len(name)-2:]
 	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("CREATE DATABASE %q OWNER %s", database, servers.PostgresAdmin))
-	c.postgres.Exec(t, servers.PostgresSuperuser, database, "GRANT CREATE ON SCHEMA public TO "+servers.PostgresOdoo)
 	for _, file := range []string{"odoo.sql", "odoo-" + version + ".sql"} {
 		sql, err := os.ReadFile(filepath.Join(c.root, "effect", "testdata", file))
 		if err != nil {

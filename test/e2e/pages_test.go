@@ -23,6 +23,10 @@ var untyped = []struct{ page, begins, why string }{
 	{"docs/how-to/make-a-template.md", "CREATE DATABASE", "Odoo would fill it"},
 	{"docs/how-to/make-a-template.md", "SELECT name, state", "Odoo would have filled it"},
 	{"docs/how-to/make-a-template.md", "SELECT pg_terminate_backend", "nobody has been let in"},
+	{"docs/how-to/role-per-version.md", "CREATE ROLE odoo_18", "the effects' tests type it, with a tenant's database full of all that a role can own"},
+	{"docs/how-to/role-per-version.md", "kubectl -n plana-odoo-18 patch secret odoo-postgres-creds", "the workers here have one role"},
+	{"docs/how-to/role-per-version.md", "\\connect", "the effects' tests type it"},
+	{"docs/how-to/role-per-version.md", "REVOKE odoo", "the effects' tests type it"},
 	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- \\\n  mv", "workers here have no container: the test moves the folder"},
 	{"docs/how-to/restore-a-tenant.md", "kubectl -n plana-odoo-18 exec deploy/worker-odoo -- odoo neutralize", "it takes Odoo itself"},
 	{"docs/how-to/limit-the-network.md", "kubectl apply -k deploy/network", "it names servers that aren't this installation's, and nothing here enforces it: test/deploy evaluates it"},
@@ -181,12 +185,19 @@ func readRotate(t *testing.T, c *cluster, acme *tenant) {
 		page.types("kubectl -n backup wait", "backup-acme-now", job)
 	}
 
+	// One password for all, which all that comes later has.
 	password := rand.Text()
-	page.queries("CREATE ROLE plana2", "…", password)
-	page.types("for namespace in", "…", password)
+	page.queries("ALTER ROLE plana PASSWORD", "…", password)
+	page.types("kubectl -n crossplane-system patch secret provider-sql-postgres-creds", "…", password)
+	for _, role := range []string{servers.PostgresRestore, servers.PostgresSuperuser} {
+		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
+		if role == servers.PostgresSuperuser {
+			c.postgres.Password = password
+			c.reader.environ = append(c.reader.environ, "PGPASSWORD="+password)
+		}
+	}
 	page.sees("kubectl -n crossplane-system get databases", "acme")
 	backup("backup-acme-now")
-	page.query(page.says("ALTER ROLE plana NOLOGIN"))
 
 	// The tenants of other scenarios have repositories too, which take as long each.
 	page.types("openssl rand")
@@ -344,6 +355,8 @@ func (x *tenant) hasCustomers(t testing.TB, database string) {
 // restores a backup by the page's Job.
 func (p *reading) restores(c *cluster, as string) {
 	p.Helper()
+	_, _ = p.run(p.says("kubectl -n backup delete secret restore-plana restore-odoo postgres-restore-creds"), nil, nil)
+	p.types("kubectl -n backup create secret generic restore-plana", "…", c.postgres.Password)
 	write(p, filepath.Join(p.folder, "restore.yaml"), p.shows("kind: Job",
 		"s3:https://sos-bg-sof-1.exo.io/plana-backup", c.repository(),
 		"value: bg-sof-1", "value: us-east-1",
@@ -363,10 +376,34 @@ func (p *reading) anew() {
 	}
 }
 
+// readRoles makes what 0.1 didn't need. The roles and Secrets are taken away first, so
+// that what a backup needs is what the page makes.
+func readRoles(t *testing.T, c *cluster, page *reading) {
+	t.Helper()
+	c.postgres.Exec(t, servers.PostgresSuperuser, "template1", "DROP EXTENSION pg_trgm, unaccent", "REVOKE ALL ON SCHEMA public FROM "+servers.PostgresOdoo)
+	for _, role := range []string{servers.PostgresBackup, servers.PostgresRestore} {
+		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", "DROP ROLE "+role)
+	}
+	c.kubectl(t, "-n", namespaceBackup, "delete", "secret", "postgres-backup-creds")
+	for _, v := range versions {
+		c.kubectl(t, "-n", v.namespace, "delete", "secret", "odoo-postgres-creds")
+	}
+	for _, ns := range []string{namespaceBackup, "plana-odoo", "plana-odoo-18", "plana-odoo-19"} {
+		c.kubectl(t, "-n", ns, "create", "secret", "generic", "provider-sql-postgres-creds", "--from-literal=username="+servers.PostgresAdmin)
+	}
+	page.queries("CREATE ROLE plana_restore", "…", c.postgres.Password)
+	page.types("kubectl -n backup create secret generic postgres-backup-creds", "…", c.postgres.Password)
+	page.queries("ALTER DATABASE")
+	page.types("for namespace in backup")
+	c.kubectl(t, "-n", namespaceBackup, "create", "job", "--from=cronjob/backup-acme", "backup-acme-with-new-roles")
+	c.kubectl(t, "-n", namespaceBackup, "wait", "--for=condition=Complete", "--timeout=5m", "job/backup-acme-with-new-roles")
+}
+
 // readUpgrade goes to the next version and back, by way of the trouble that the page
 // knows a way out of.
 func readUpgrade(t *testing.T, c *cluster, acme *tenant) {
 	page := c.reader.open(t, "docs/how-to/upgrade.md")
+	readRoles(t, c, page)
 	page.types("mkdir -p _output/acme")
 	for _, what := range []string{
 		"kubectl get planaclient acme", "kubectl get clusterusage", "kubectl -n crossplane-system get databases",

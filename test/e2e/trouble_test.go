@@ -30,7 +30,7 @@ func testTrouble(t *testing.T, c *cluster) {
 	// A pod that doesn't start is a trouble only after two minutes, so this one is
 	// looked at late. No other tenant here is of its version.
 	umbrella := &tenant{cluster: c, name: "umbrella", project: 42, tier: "enterprise", version: "19"}
-	c.kubectl(t, "-n", umbrella.namespace(), "delete", "secret", "provider-sql-postgres-creds")
+	c.kubectl(t, "-n", umbrella.namespace(), "delete", "secret", "odoo-postgres-creds")
 	umbrella.apply(t)
 
 	t.Run("provider-sql killed while it creates", func(t *testing.T) {
@@ -147,10 +147,10 @@ func testTrouble(t *testing.T, c *cluster) {
 
 	t.Run("no credentials in the namespace", func(t *testing.T) {
 		umbrella.condition(t, patience, "Prepared", "False", "PodNotStarting")
-		if out := umbrella.follow(t, "Prepared", "See which"); !strings.Contains(out, "provider-sql-postgres-creds") {
+		if out := umbrella.follow(t, "Prepared", "See which"); !strings.Contains(out, "odoo-postgres-creds") {
 			t.Errorf("the Secret isn't named in:\n%s", out)
 		}
-		umbrella.follow(t, "Prepared", "The one for PostgreSQL is copied so")
+		c.kubectl(t, "-n", umbrella.namespace(), "create", "secret", "generic", "odoo-postgres-creds", "--from-literal=username="+servers.PostgresOdoo, "--from-literal=password="+c.postgres.Password)
 		umbrella.ready(t, patience)
 	})
 

@@ -21,11 +21,14 @@ import (
 )
 
 // Roles of a PostgresServer, which are those of a real installation: who may do
-// everything, who creates databases, and who Odoo logs in as.
+// everything, who creates databases, who Odoo logs in as, who dumps databases, and
+// who loads dumps.
 const (
 	PostgresSuperuser = "postgres"
 	PostgresAdmin     = "plana"
 	PostgresOdoo      = "odoo"
+	PostgresBackup    = "plana_backup"
+	PostgresRestore   = "plana_restore"
 )
 
 // A PostgresServer is a PostgreSQL of one test's own, on loopback. Every role
@@ -43,9 +46,8 @@ type PostgresServer struct {
 	Process *os.Process
 }
 
-// Postgres starts a PostgreSQL server with an admin role, which may create
-// databases and is a member of Odoo's role but no superuser. It is stopped at
-// the end of the test.
+// Postgres starts a PostgreSQL server with the roles of a real installation, none of
+// them a superuser but for its own. It is stopped at the end of the test.
 func Postgres(t testing.TB) *PostgresServer {
 	t.Helper()
 	return startPostgres(t, "")
@@ -130,13 +132,18 @@ func startPostgres(t testing.TB, certificate string) *PostgresServer {
 	admin := s.waitUntilReady(t, stopped, log.Name())
 	defer admin.Close(t.Context()) //nolint:errcheck // Nothing is left to be said.
 	for _, sql := range []string{
-		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", PostgresOdoo, s.Password),
-		fmt.Sprintf("CREATE ROLE %s LOGIN CREATEDB PASSWORD '%s' IN ROLE %s", PostgresAdmin, s.Password, PostgresOdoo),
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", PostgresRestore, s.Password),
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE %s", PostgresOdoo, s.Password, PostgresRestore),
+		fmt.Sprintf("CREATE ROLE %s LOGIN CREATEDB PASSWORD '%s' IN ROLE %s, pg_signal_backend", PostgresAdmin, s.Password, PostgresOdoo),
+		fmt.Sprintf("CREATE ROLE %s LOGIN BYPASSRLS PASSWORD '%s' IN ROLE pg_read_all_data", PostgresBackup, s.Password),
+		fmt.Sprintf("ALTER ROLE %s SET lo_compat_privileges = on", PostgresBackup),
 	} {
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("cannot create PostgreSQL's roles: %v", err)
 		}
 	}
+	// What an empty database is a copy of.
+	s.Exec(t, PostgresSuperuser, "template1", "GRANT USAGE, CREATE ON SCHEMA public TO "+PostgresOdoo, "CREATE EXTENSION pg_trgm", "CREATE EXTENSION unaccent")
 	t.Logf("PostgreSQL (%s) listens on port %d after %s", bin, s.Port, time.Since(began).Round(time.Millisecond))
 	return s
 }
@@ -167,15 +174,14 @@ func encrypt(t testing.TB, data, certificate string, attr *syscall.SysProcAttr) 
 	return []string{"-c", "ssl=on", "-c", "ssl_cert_file=" + certificateFile, "-c", "ssl_key_file=" + keyFile}
 }
 
-// Environ is what an effect is told about this server.
-func (s *PostgresServer) Environ() map[string]string {
+// Environ is what an effect that logs in as a role is told about this server.
+func (s *PostgresServer) Environ(role string) map[string]string {
 	environ := map[string]string{
 		"PGHOST":     s.Host,
 		"PGPORT":     strconv.Itoa(int(s.Port)),
-		"PGUSER":     PostgresAdmin,
+		"PGUSER":     role,
 		"PGPASSWORD": s.Password,
 		"PGSSLMODE":  "disable",
-		"ODOO_ROLE":  PostgresOdoo,
 	}
 	if s.Authority != "" {
 		environ["PGSSLMODE"], environ["PGSSLROOTCERT"] = "verify-full", s.Authority
