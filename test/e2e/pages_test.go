@@ -36,6 +36,8 @@ var untyped = []struct{ page, begins, why string }{
 	{"docs/how-to/verify-servers.md", "for namespace in", "nobody vouches for this installation's servers, which have no TLS: the effects' tests verify one that has"},
 	{"docs/how-to/verify-servers.md", "kubectl patch providers.pkg.crossplane.io", "this installation's PostgreSQL has no TLS"},
 	{"docs/how-to/verify-servers.md", "kubectl patch clusterproviderconfigs", "this installation's PostgreSQL has no TLS"},
+	{"docs/reference/versions.md", "openssl ecparam", "it takes no cluster to make a release: tools/attest tests what signs one"},
+	{"docs/reference/versions.md", "openssl ec -in", "it takes no cluster to make a release: tools/attest tests what signs one"},
 	{"docs/how-to/use-flux.md", "flux reconcile", "make e2e-flux does what it does, in a cluster of its own"},
 }
 
