@@ -176,19 +176,45 @@ func (hs *homeserver) name(ctx context.Context, room id.RoomID) (string, error) 
 	return content.Name, nil
 }
 
-// members of a room, past ones included, by what they are to it. They are read
-// from the room's state: Dendrite keeps its list of members apart from that, a
-// moment behind, and mautrix panics on a list with a null in it.
-func (hs *homeserver) members(ctx context.Context, room id.RoomID) (map[id.UserID]event.Membership, error) {
-	var state []struct {
-		Type     string          `json:"type"`
-		StateKey id.UserID       `json:"state_key"`
-		Content  json.RawMessage `json:"content"`
-	}
-	if err := hs.do(ctx, func(ctx context.Context) error {
+// A stateEvent is part of what a room is.
+type stateEvent struct {
+	Type     string          `json:"type"`
+	Sender   id.UserID       `json:"sender"`
+	StateKey id.UserID       `json:"state_key"`
+	Content  json.RawMessage `json:"content"`
+}
+
+// state of a room. mautrix panics on a list with a null in it.
+func (hs *homeserver) state(ctx context.Context, room id.RoomID) ([]stateEvent, error) {
+	var state []stateEvent
+	err := hs.do(ctx, func(ctx context.Context) error {
 		_, err := hs.client.MakeRequest(ctx, http.MethodGet, hs.client.BuildClientURL("v3", "rooms", room, "state"), nil, &state)
 		return err
-	}); err != nil {
+	})
+	return state, err
+}
+
+// creator of a room: who sent its first event. Only that is true in every version of
+// rooms.
+func (hs *homeserver) creator(ctx context.Context, room id.RoomID) (id.UserID, error) {
+	state, err := hs.state(ctx, room)
+	if err != nil {
+		return "", fmt.Errorf("cannot tell who made room %s: %w", room, err)
+	}
+	for _, e := range state {
+		if e.Type == event.StateCreate.Type && e.Sender != "" {
+			return e.Sender, nil
+		}
+	}
+	return "", fmt.Errorf("cannot tell who made room %s: the homeserver's answer doesn't say", room)
+}
+
+// members of a room, past ones included, by what they are to it. They are read
+// from the room's state: Dendrite keeps its list of members apart from that, a
+// moment behind.
+func (hs *homeserver) members(ctx context.Context, room id.RoomID) (map[id.UserID]event.Membership, error) {
+	state, err := hs.state(ctx, room)
+	if err != nil {
 		return nil, fmt.Errorf("cannot list the members of room %s: %w", room, err)
 	}
 	members := map[id.UserID]event.Membership{}

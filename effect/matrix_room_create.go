@@ -66,6 +66,9 @@ func (hs *homeserver) findOrCreate(ctx context.Context, c MatrixRoomCreateConfig
 		return "", err
 	}
 	if room != "" {
+		if err := hs.refuseStranger(ctx, room, c.alias()); err != nil {
+			return "", err
+		}
 		name, err := hs.name(ctx, room)
 		if err != nil {
 			return "", err
@@ -105,7 +108,7 @@ func (hs *homeserver) findOrCreate(ctx context.Context, c MatrixRoomCreateConfig
 	room, err = hs.find(ctx, c.alias())
 	switch {
 	case err == nil && room != "":
-		return room, nil
+		return room, hs.refuseStranger(ctx, room, c.alias())
 	case failed == nil:
 		return "", fmt.Errorf("cannot create room %s: the homeserver's answer names no room", c.alias())
 	case errors.Is(failed, mautrix.MForbidden):
@@ -113,6 +116,23 @@ func (hs *homeserver) findOrCreate(ctx context.Context, c MatrixRoomCreateConfig
 	default:
 		return "", fmt.Errorf("cannot create room %s: %w", c.alias(), failed)
 	}
+}
+
+// refuseStranger refuses a room that the owner of the support rooms hasn't made. Every
+// user of the homeserver can give a room of theirs an alias that nobody has yet: what a
+// customer writes there would be theirs to read.
+func (hs *homeserver) refuseStranger(ctx context.Context, room id.RoomID, alias id.RoomAlias) error {
+	creator, err := hs.creator(ctx, room)
+	switch {
+	case errors.Is(err, mautrix.MForbidden):
+		creator = "another user"
+	case err != nil:
+		return err
+	case creator == hs.client.UserID:
+		return nil
+	}
+	return Hopeless(fmt.Errorf("alias %s leads to room %s, which %s made and not %s, so it isn't taken for the tenant's: as the homeserver's administrator, "+
+		"take the alias away from that room, and reserve #support-* to %s so that nobody else can have such an alias", alias, room, creator, hs.client.UserID, hs.client.UserID))
 }
 
 // invite those whom the room has never seen, and return them. Who has left it

@@ -268,10 +268,16 @@ func TestMatrixRoomTaken(t *testing.T) {
 	if _, err := w.boris.CreateRoom(t.Context(), &mautrix.ReqCreateRoom{RoomAliasName: room, Preset: "private_chat"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, effect := range []string{"matrix-room-create", "matrix-room-retire"} {
+	for effect, want := range map[string]struct {
+		code int
+		says string
+	}{
+		"matrix-room-create": {ExitHopeless, "take the alias away from that room"},
+		"matrix-room-retire": {ExitFailed, "is not a member of room"},
+	} {
 		code, log := runChild(t, effect, w.environ(room))
-		if code != ExitFailed || !strings.Contains(log, "is not a member of room") {
-			t.Errorf("%s, on somebody else's room: exit code %d, want %d and a word of why:\n%s", effect, code, ExitFailed, log)
+		if code != want.code || !strings.Contains(log, want.says) {
+			t.Errorf("%s, on somebody else's room: exit code %d, want %d and a word of why:\n%s", effect, code, want.code, log)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func TestMatrixRoomCreateLost(t *testing.T) {
 				case request == "POST /createRoom":
 					reply(w, status, `{"errcode":"M_ROOM_IN_USE"}`)
 				case request == "GET /rooms/!room:matrix.test/state":
-					reply(w, 200, `[null,{"type":"m.room.name","state_key":"","content":[]},{"type":"m.room.member","state_key":"@owner:matrix.test","content":{"membership":"join"}}]`)
+					reply(w, 200, `[null,{"type":"m.room.create","sender":"@owner:matrix.test","state_key":"","content":{}},{"type":"m.room.name","state_key":"","content":[]},{"type":"m.room.member","state_key":"@owner:matrix.test","content":{"membership":"join"}}]`)
 				default:
 					reply(w, 200, `{}`)
 				}
@@ -127,10 +127,63 @@ func TestMatrixRoomCreateLost(t *testing.T) {
 				"POST /createRoom",
 				"GET /directory/room/#support-acme-023:matrix.test",
 				"GET /rooms/!room:matrix.test/state",
+				"GET /rooms/!room:matrix.test/state",
 				"POST /rooms/!room:matrix.test/invite",
 			}
 			if diff := cmp.Diff(want, hs.requests); diff != "" {
 				t.Errorf("requests: -want, +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMatrixRoomCreateStranger has another user of the homeserver hold the alias.
+func TestMatrixRoomCreateStranger(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		before bool
+		status int
+		state  string
+	}{
+		"Invited": {
+			reason: "Who lets our user into a room of theirs has made it all the same. Since rooms of version 11 only the sender tells.",
+			before: true, status: 200, state: `[{"type":"m.room.create","sender":"@mallory:matrix.test","state_key":"","content":{"creator":"@owner:matrix.test"}}]`,
+		},
+		"NotAMember": {
+			reason: "What our user isn't in, it hasn't made.",
+			before: true, status: 403, state: `{"errcode":"M_FORBIDDEN"}`,
+		},
+		"Faster": {
+			reason: "Nor is one taken that comes in the same moment.",
+			status: 200, state: `[{"type":"m.room.create","sender":"@mallory:matrix.test","state_key":"","content":{}}]`,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hs := newFakeHomeserver(t, func(request string, n int, w http.ResponseWriter) {
+				switch {
+				case strings.HasPrefix(request, "GET /directory/room/") && n == 0 && !tc.before:
+					reply(w, 404, `{"errcode":"M_NOT_FOUND"}`)
+				case strings.HasPrefix(request, "GET /directory/room/"):
+					reply(w, 200, `{"room_id":"!room:matrix.test"}`)
+				case request == "POST /createRoom":
+					reply(w, 400, `{"errcode":"M_ROOM_IN_USE"}`)
+				case strings.HasSuffix(request, "/state"):
+					reply(w, tc.status, tc.state)
+				default:
+					reply(w, 200, `{}`)
+				}
+			})
+			err := MatrixRoomCreate(t.Context(), MatrixRoomCreateConfig{Tenant: acme, Matrix: matrixConfig(hs.URL), Invite: []string{"@support:matrix.test"}})
+			if !IsHopeless(err) || !strings.Contains(err.Error(), "take the alias away from that room") {
+				t.Errorf("\n%s\nwant a terminal error that says what to do, got %v", tc.reason, err)
+			}
+			for _, r := range hs.requests {
+				if strings.HasSuffix(r, "/invite") || strings.HasPrefix(r, "DELETE") {
+					t.Errorf("\n%s\nnothing is done to a stranger's room, got %s", tc.reason, r)
+				}
 			}
 		})
 	}
@@ -156,7 +209,7 @@ func TestMatrixRoomCreateInvited(t *testing.T) {
 				case strings.HasPrefix(request, "GET /directory/room/"):
 					reply(w, 200, `{"room_id":"!room:matrix.test"}`)
 				case strings.HasSuffix(request, "/state"):
-					reply(w, 200, `[]`)
+					reply(w, 200, `[{"type":"m.room.create","sender":"@owner:matrix.test","state_key":"","content":{}}]`)
 				case strings.HasSuffix(request, "/invite"):
 					reply(w, 403, `{"errcode":"M_FORBIDDEN","error":"no"}`)
 				case strings.HasSuffix(request, "/state/m.room.member/@support:matrix.test") && tc.state != "":
