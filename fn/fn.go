@@ -131,7 +131,11 @@ func (f *Function) read(req *fnv1.RunFunctionRequest) (*tenancy, *refusal) {
 	if err != nil {
 		return nil, &refusal{reasonInvalidObserved, err}
 	}
-	return newTenancy(client, platform, obs, f.clock.Now()), nil
+	t, err := newTenancy(client, platform, obs, f.clock.Now())
+	if err != nil {
+		return nil, &refusal{reasonInvalidSpec, err}
+	}
+	return t, nil
 }
 
 // readPlatform reads a Platform, unless it is the one that was read last. Nobody

@@ -32,6 +32,10 @@ type tenancy struct {
 	version  *v1beta1.Version
 	tier     *v1beta1.Tier
 
+	// formerTier is what the status says the tenant has: the same, unless it is being
+	// moved to another.
+	formerTier *v1beta1.Tier
+
 	// odooVersion is the version that the tenant is on, or will be created
 	// with. It differs from the spec's while an upgrade is pending.
 	odooVersion v1alpha1.OdooVersion
@@ -72,15 +76,31 @@ func (t *tenancy) callAgain(after time.Duration) {
 	}
 }
 
-// newTenancy of a client and a platform that are valid.
-func newTenancy(client *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) *tenancy {
-	version := versionOf(client, obs.database)
+// newTenancy of a client and a platform that are valid. What the status remembers may
+// still be of a version or a tier that this function doesn't know.
+func newTenancy(client *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) (*tenancy, error) {
+	odooVersion := versionOf(client, obs.database)
+	version, err := platform.Version(odooVersion)
+	if err != nil {
+		return nil, fmt.Errorf("status.odooVersion of the PLANAClient: %w: is this function older than what set it up?", err)
+	}
+	tier, err := platform.Tier(client.Spec.Tier)
+	if err != nil {
+		return nil, fmt.Errorf("spec.tier of the PLANAClient: %w", err)
+	}
+	former := tier
+	if client.Status.Tier != "" {
+		if former, err = platform.Tier(client.Status.Tier); err != nil {
+			return nil, fmt.Errorf("status.tier of the PLANAClient: %w: is this function older than what set it up?", err)
+		}
+	}
 	t := &tenancy{
 		client:      client,
 		platform:    platform,
-		version:     platform.Version(version),
-		tier:        platform.Tier(client.Spec.Tier),
-		odooVersion: version,
+		version:     version,
+		tier:        tier,
+		formerTier:  former,
+		odooVersion: odooVersion,
 		database:    databaseName(client, platform),
 		observed:    obs,
 		now:         metav1.NewTime(now.UTC().Truncate(time.Second)),
@@ -88,7 +108,7 @@ func newTenancy(client *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *o
 	}
 	t.ledger = t.makeLedger()
 	t.template = t.chooseTemplate()
-	return t
+	return t, nil
 }
 
 // versionOf Odoo that a tenant is on, or will be created with.

@@ -39,7 +39,7 @@ func (t *tenancy) tierInService() v1alpha1.Tier {
 		// that isn't seen for a moment is something else: the database that it stands
 		// for has what it had, and a Job may be at work on it.
 		return to
-	case from == to || lower(to, from) || len(t.newModules(from, to)) == 0:
+	case from == to || lower(to, from) || len(t.newModules()) == 0:
 		return to
 	case t.doneRun(effectTierModules, tierRun(from, to)):
 		return to
@@ -51,15 +51,16 @@ func (t *tenancy) tierInService() v1alpha1.Tier {
 // tierModules installs the modules that a higher tier has and a lower one
 // hasn't.
 func (t *tenancy) tierModules(from, to v1alpha1.Tier) jobSpec {
-	s := t.install(effectTierModules, t.newModules(from, to))
+	s := t.install(effectTierModules, t.newModules())
 	s.run = tierRun(from, to)
 	return s
 }
 
-// newModules of a tier, compared with another one.
-func (t *tenancy) newModules(from, to v1alpha1.Tier) []string {
-	had := t.platform.Tier(from).Modules
-	return slices.DeleteFunc(slices.Clone(t.platform.Tier(to).Modules), func(m string) bool { return slices.Contains(had, m) })
+// newModules are those of the tier that is asked for, compared with the one that the
+// tenant has.
+func (t *tenancy) newModules() []string {
+	had := t.formerTier.Modules
+	return slices.DeleteFunc(slices.Clone(t.tier.Modules), func(m string) bool { return slices.Contains(had, m) })
 }
 
 // lower tells whether one tier is below another.

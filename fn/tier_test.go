@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestTier changes the tier of a tenant in service.
@@ -103,4 +104,27 @@ func TestTier(t *testing.T) {
 			t.Errorf("a higher tier with no more modules: status.tier %v, %v", w.client.at("status", "tier"), keysOf(w.run()))
 		}
 	})
+}
+
+// TestUnknownInStatus has the status remember a tier or a version that this function
+// doesn't know, as after a return to an older function: nothing of the tenant changes.
+func TestUnknownInStatus(t *testing.T) {
+	for field, value := range map[string]string{"tier": "gold", "odooVersion": "21"} {
+		w := finished(t)
+		before := w.run()
+		w.client.in("status")[field] = value
+		if field == "odooVersion" {
+			// It is what was asked for, too, by then.
+			w.client.in("spec")[field] = "19"
+		}
+		after := w.run()
+		if diff := isFalse("Accepted", "InvalidSpec", value).diff(after); diff != "" {
+			t.Errorf("status.%s: RunFunction(...): -want, +got:\n%s", field, diff)
+		}
+		for key, r := range before.GetDesired().GetResources() {
+			if diff := cmp.Diff(object(r.GetResource().AsMap()).at("spec"), object(after.GetDesired().GetResources()[key].GetResource().AsMap()).at("spec")); diff != "" {
+				t.Errorf("status.%s: %s changes: -before, +after:\n%s", field, key, diff)
+			}
+		}
+	}
 }

@@ -319,13 +319,23 @@ func TestPick(t *testing.T) {
 		t.Fatal(err)
 	}
 	for version, namespace := range map[v1alpha1.OdooVersion]string{"17": "plana-odoo", "18": "plana-odoo-18", "19": "plana-odoo-19"} {
-		if got := p.Version(version).Namespace; got != namespace {
-			t.Errorf("Version(%q): namespace: want %s, got %s", version, namespace, got)
+		got, err := p.Version(version)
+		if err != nil || got.Namespace != namespace {
+			t.Errorf("Version(%q): namespace: want %s, got %v, %v", version, namespace, got, err)
 		}
 	}
 	for tier, days := range map[v1alpha1.Tier]int32{"starter": 30, "pro": 90, "enterprise": 365} {
-		if got := p.Tier(tier).RetentionDays; got != days {
-			t.Errorf("Tier(%q): retention: want %d, got %d", tier, days, got)
+		got, err := p.Tier(tier)
+		if err != nil || got.RetentionDays != days {
+			t.Errorf("Tier(%q): retention: want %d, got %v, %v", tier, days, got, err)
+		}
+	}
+	for _, unknown := range []string{"", "16", "20", "gold"} {
+		if got, err := p.Version(v1alpha1.OdooVersion(unknown)); err == nil || got != nil {
+			t.Errorf("Version(%q): want an error, got %v", unknown, got)
+		}
+		if got, err := p.Tier(v1alpha1.Tier(unknown)); err == nil || got != nil {
+			t.Errorf("Tier(%q): want an error, got %v", unknown, got)
 		}
 	}
 }

@@ -7,6 +7,7 @@
 package v1beta1
 
 import (
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -598,16 +599,18 @@ type Deletion struct {
 	FinalBackup FinalBackup `json:"finalBackup,omitempty"`
 }
 
-// Version returns how the supplied version of Odoo runs.
-func (p *Platform) Version(v v1alpha1.OdooVersion) *Version {
+// Version returns how the supplied version of Odoo runs. One that the Platform hasn't is
+// an error: how another one runs would be no answer.
+func (p *Platform) Version(v v1alpha1.OdooVersion) (*Version, error) {
 	switch v {
 	case v1alpha1.OdooVersion17:
-		return &p.Versions.V17
-	case v1alpha1.OdooVersion19:
-		return &p.Versions.V19
+		return &p.Versions.V17, nil
 	case v1alpha1.OdooVersion18:
+		return &p.Versions.V18, nil
+	case v1alpha1.OdooVersion19:
+		return &p.Versions.V19, nil
 	}
-	return &p.Versions.V18
+	return nil, fmt.Errorf("the Platform has no Odoo version %q: it has %s, %s and %s", v, v1alpha1.OdooVersion17, v1alpha1.OdooVersion18, v1alpha1.OdooVersion19)
 }
 
 // ReleaseRoles are the roles that Odoo logs in as, each once. One of them is OdooRole
@@ -618,14 +621,16 @@ func (p *Platform) ReleaseRoles() []string {
 	return slices.Compact(roles)
 }
 
-// Tier returns what tenants of the supplied tier get.
-func (p *Platform) Tier(t v1alpha1.Tier) *Tier {
+// Tier returns what tenants of the supplied tier get. One that the Platform hasn't is an
+// error.
+func (p *Platform) Tier(t v1alpha1.Tier) (*Tier, error) {
 	switch t {
-	case v1alpha1.TierPro:
-		return &p.Tiers.Pro
-	case v1alpha1.TierEnterprise:
-		return &p.Tiers.Enterprise
 	case v1alpha1.TierStarter:
+		return &p.Tiers.Starter, nil
+	case v1alpha1.TierPro:
+		return &p.Tiers.Pro, nil
+	case v1alpha1.TierEnterprise:
+		return &p.Tiers.Enterprise, nil
 	}
-	return &p.Tiers.Starter
+	return nil, fmt.Errorf("the Platform has no tier %q: it has %s, %s and %s", t, v1alpha1.TierStarter, v1alpha1.TierPro, v1alpha1.TierEnterprise)
 }
