@@ -3,6 +3,7 @@ package fn_test
 import (
 	"testing"
 
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -48,6 +49,48 @@ func TestReleaseRole(t *testing.T) {
 			w.finish()
 			if diff := cmp.Diff(any(tc.want), w.composed["database"].at("spec", "forProvider", "owner")); diff != "" {
 				t.Errorf("%s\nowner of the database: -want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+// TestExposedTemplate clones no template that customers could have changed.
+func TestExposedTemplate(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		owner  any
+		clones bool
+	}{
+		"Unknown":        {reason: "Of a template that isn't read nobody knows whose it is.", clones: true},
+		"Provisioning":   {reason: "The role that clones it is the one that should have it.", owner: "plana", clones: true},
+		"Odoo":           {reason: "What Odoo's role owns, each customer could change.", owner: "odoo"},
+		"AnotherVersion": {reason: "The same for another version's role.", owner: "odoo17"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, acme())
+			w.platform["versions"] = map[string]any{"17": map[string]any{"databaseRole": "odoo17"}}
+			declared := template("pro-template-18")
+			if tc.owner != nil {
+				declared.in("spec", "forProvider")["owner"] = tc.owner
+			}
+			w.others = []object{declared}
+			var rsp *fnv1.RunFunctionResponse
+			for range 3 {
+				rsp = w.reconcile()
+				if w.composed["guard"] != nil {
+					w.settle("guard")
+				}
+			}
+			if got := w.composed["database"] != nil; got != tc.clones {
+				t.Errorf("%s\ncloned: %t, want %t", tc.reason, got, tc.clones)
+			}
+			if tc.clones {
+				return
+			}
+			want := isFalse("DatabaseReady", "TemplateExposed", `ALTER DATABASE "pro-template-18.planapulse.app" OWNER TO "plana"`, "/spec/forProvider/owner")
+			if diff := want.diff(rsp); diff != "" {
+				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"cmp"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -8,6 +9,7 @@ import (
 
 	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 )
 
@@ -60,6 +62,13 @@ func (t *tenancy) chooseTemplate() template {
 	case declared.Status.GetCondition(xpv1.TypeReady).Status != corev1.ConditionTrue:
 		chosen.undecided = troubleTemplateNotReady.outcome(map[string]string{"home": t.platform.Postgres.Namespace, "declaration": object},
 			"template %s isn't ready: %s", object, whyUnsynced(declared))
+
+	// Said only of one that provider-sql has been told to read.
+	case t.isReleaseRole(ptr.Deref(declared.Spec.ForProvider.Owner, "")):
+		database := cmp.Or(meta.GetExternalName(declared), object+"."+t.platform.Domain)
+		chosen.undecided = troubleTemplateExposed.outcome(map[string]string{
+			"home": t.platform.Postgres.Namespace, "declaration": object, "template": database, "role": t.platform.Postgres.ProvisioningRole,
+		}, "template %s belongs to role %s, as which customers run SQL", database, *declared.Spec.ForProvider.Owner)
 
 	default:
 		chosen.database = object + "." + t.platform.Domain

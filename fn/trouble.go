@@ -114,6 +114,14 @@ var (
 			{"To have modules installed instead, take the declaration away", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {declaration}"},
 		},
 	}
+	troubleTemplateExposed = Trouble{
+		Reason: "TemplateExposed",
+		Means:  "The template database belongs to the role that Odoo logs in as. Whoever runs SQL in a tenant's database could open the template, change it for all tenants to come, or drop it. Nothing is cloned from it.",
+		Remedies: []Remedy{
+			{"Give it to the role that clones it", `psql -c 'ALTER DATABASE "{template}" OWNER TO "{role}"'`},
+			{"Then have it read anew", `kubectl -n {home} patch databases.postgresql.sql.m.crossplane.io {declaration} --type json -p '[{"op":"remove","path":"/spec/forProvider/owner"}]'`},
+		},
+	}
 	troubleProviderDown = Trouble{
 		Reason: "ProviderNotResponding",
 		Means:  "provider-sql hasn't looked at the tenant's Database object.",
@@ -221,7 +229,7 @@ var (
 func Troubles() []Trouble {
 	return []Trouble{
 		troubleNameCollision, troubleObjectInTheWay, troubleJobInTheWay, troubleBareDatabase, troubleDatabaseLost,
-		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady,
+		troubleTemplateMissing, troubleTemplateInUse, troubleTemplateNotReady, troubleTemplateExposed,
 		troubleProviderDown, troubleProviderFails,
 		troubleNotAllowed, troubleNotAccepted,
 		troubleJobFailed, troublePodNotStarting, troubleJobSuspended, troubleQuota,

@@ -245,7 +245,7 @@ func TestTemplates(t *testing.T) {
 				if want, got := name+"."+p.Domain, db.GetAnnotations()["crossplane.io/external-name"]; got != want {
 					t.Errorf("external name: want %s, got %s", want, got)
 				}
-				if diff := cmp.Diff(xpv1.ManagementPolicies{xpv1.ManagementActionObserve}, db.GetManagementPolicies()); diff != "" {
+				if diff := cmp.Diff(xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}, db.GetManagementPolicies()); diff != "" {
 					t.Errorf("a template is only ever looked at: -want, +got:\n%s", diff)
 				}
 				want := &xpv1.ProviderConfigReference{Kind: sqlv1alpha1.ClusterProviderConfigKind, Name: p.Postgres.ClusterProviderConfig}
