@@ -315,27 +315,46 @@ func (b *backup) filestore(ctx context.Context) (*filePart, error) {
 	if !found || err != nil {
 		return nil, err
 	}
+	root, err := b.Filestore.open()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close() //nolint:errcheck // It was only read.
+	dir, found, err := openDirectory(root, b.Database)
+	if !found || err != nil {
+		return nil, errors.Join(errors.New("the tenant's directory has just gone"), err)
+	}
+	defer dir.Close() //nolint:errcheck // It was only read.
+
 	var s summary
 	for attempt := 1; ; attempt++ {
-		err := b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		// What is in the directory is the tenant's to choose.
+		tenants, err := takeSurvey(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		err = b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
 			// A file's name is the hash of its content, so neither its inode nor its
-			// ctime, which changes with each hard link that a clone of a template
-			// makes, are a reason to read it again.
+			// ctime are a reason to read it again.
 			save := b.save(b.tags(partFilestore), "--ignore-inode", "--ignore-ctime", b.Database)
 			save.dir = b.Root
 			save.stdout = summaryOf(&s)
 			return save.run(ctx)
 		})
 		if err == nil {
+			err = tenants.verify(ctx, b.repo, s.Snapshot, b.Database)
+		}
+		if err == nil {
 			break
 		}
+		err = tenants.explain(ctx, err)
 		// Odoo's daily collection of garbage removed a file between its being
 		// listed and its being read.
 		const someFilesCouldNotBeRead = 3
-		if exitCode(err) != someFilesCouldNotBeRead || attempt == 3 || ctx.Err() != nil {
+		if (exitCode(err) != someFilesCouldNotBeRead && !errors.Is(err, errOther)) || attempt == 3 || ctx.Err() != nil {
 			return nil, b.repo.explain(err)
 		}
-		slog.InfoContext(ctx, "Some files could not be read: trying again", "attempt", attempt)
+		slog.InfoContext(ctx, "Some files could not be read, or were replaced: trying again", "attempt", attempt, "error", err.Error())
 	}
 
 	files, size, err := b.repo.count(ctx, s.Snapshot)

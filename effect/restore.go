@@ -416,6 +416,9 @@ func (r *restore) files(ctx context.Context, source receipt) error {
 	}); err != nil {
 		return err
 	}
+	if err := removeSpecial(ctx, r.root, restored); err != nil {
+		return err
+	}
 	files, size, err := countFiles(r.root, restored)
 	if err != nil {
 		return err
