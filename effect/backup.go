@@ -237,7 +237,7 @@ func (b *backup) save(tags string, args ...string) program {
 // dump the database. It isn't compressed, because restic then finds in it what
 // has not changed since the last time, and compresses what has.
 func (b *backup) dump(ctx context.Context) (dumpPart, error) {
-	dump := b.pgProgram("pg_dump", b.Database, "--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=10min")
+	dump := b.pgProgram("pg_dump", b.Database, "--encoding="+b.encoding, "--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=10min")
 	var part dumpPart
 	err := b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
 		var s summary
