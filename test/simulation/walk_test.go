@@ -57,3 +57,68 @@ func TestWalk(t *testing.T) {
 		})
 	}
 }
+
+// TestClone has everything happen to copies of a world, and nothing to the world.
+func TestClone(t *testing.T) {
+	for _, name := range sorted(roots) {
+		w := newWorld(theFunction)
+		for _, a := range roots[name] {
+			w.act(a)
+		}
+		before := w.state()
+		for _, a := range w.alphabet() {
+			next := w.clone().adopt(w)
+			next.act(a)
+			w.clock.SetTime(w.told())
+			if w.state() != before {
+				t.Fatalf("%s: %s in a copy of the world changed the world itself", name, a)
+			}
+		}
+	}
+}
+
+// TestState tells worlds apart that go on differently, and no others.
+func TestState(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		a, b   []Action
+		same   bool
+	}{
+		"Order": {
+			reason: "What has nothing to do with each other may come in any order.",
+			a:      inService(Action{Do: "quota", N: 2}, Action{Do: "waive", Tenant: "acme"}),
+			b:      inService(Action{Do: "waive", Tenant: "acme"}, Action{Do: "quota", N: 2}),
+			same:   true,
+		},
+		"Nothing": {
+			reason: "What has no effect makes no difference, nor does the second that it takes.",
+			a:      inService(),
+			b:      inService(Action{Do: "object-goes"}, Action{Do: "accept", Tenant: "acme", Key: "route"}),
+			same:   true,
+		},
+		"Grace": {
+			reason: "A delete whose grace period is over is something else than one in it.",
+			a:      inService(Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}),
+			b:      inService(Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400}),
+		},
+		"Outside": {
+			reason: "So is a database that is gone, though nobody has seen that yet.",
+			a:      inService(),
+			b:      inService(Action{Do: "hand-drop", Tenant: "acme"}),
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			after := func(actions []Action) state {
+				w := newWorld(theFunction)
+				for _, a := range actions {
+					w.act(a)
+				}
+				return w.state()
+			}
+			if got := after(tc.a) == after(tc.b); got != tc.same {
+				t.Errorf("%s\nthe same state: want %t, got %t", tc.reason, tc.same, got)
+			}
+		})
+	}
+}
