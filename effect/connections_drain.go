@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,13 +58,13 @@ func (c ConnectionsDrainConfig) drain(ctx context.Context, timeout time.Duration
 			slog.InfoContext(ctx, "There is no such database, so it has no sessions", "database", c.Database)
 			return nil
 		case err != nil:
-			return drainStopped(ctx, obstacle, fmt.Errorf("cannot look at the database: %w", err))
+			return stopped(ctx, obstacle, fmt.Errorf("cannot look at the database: %w", err))
 		case open:
 			obstacle = errors.New("it still accepts connections, so whoever is cut off would be back at once: set allowConnections: false in its Database")
 		default:
 			var pids []int32
-			if pids, obstacle, err = c.endSessions(ctx, conn); err != nil {
-				return drainStopped(ctx, obstacle, err)
+			if pids, obstacle, err = c.endSessions(ctx, conn, c.Database); err != nil {
+				return stopped(ctx, obstacle, err)
 			}
 			if len(pids) == 0 {
 				slog.InfoContext(ctx, "The database is closed and has no sessions", "database", c.Database, "ended", len(ended))
@@ -79,68 +77,8 @@ func (c ConnectionsDrainConfig) drain(ctx context.Context, timeout time.Duration
 
 		select {
 		case <-ctx.Done():
-			return drainStopped(ctx, obstacle, nil)
+			return stopped(ctx, obstacle, nil)
 		case <-time.After(100 * time.Millisecond):
 		}
-	}
-}
-
-// endSessions asks every session to end, and returns those that were there to be
-// asked, and why some of them will not end.
-func (c ConnectionsDrainConfig) endSessions(ctx context.Context, conn *pgx.Conn) (pids []int32, obstacle, err error) {
-	// Autovacuum workers have no user. DROP DATABASE ends them itself, which only
-	// a superuser could do here.
-	rows, err := conn.Query(ctx, "SELECT pid, coalesce(usename, '') FROM pg_stat_activity WHERE datname = $1 AND usesysid IS NOT NULL", c.Database)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot list the sessions: %w", err)
-	}
-	users := map[int32]string{}
-	var pid int32
-	var user string
-	if _, err := pgx.ForEachRow(rows, []any{&pid, &user}, func() error {
-		users[pid] = user
-		pids = append(pids, pid)
-		return nil
-	}); err != nil {
-		return nil, nil, fmt.Errorf("cannot list the sessions: %w", err)
-	}
-
-	refused := map[string]error{}
-	for _, pid := range pids {
-		// Once more by database: the number may be another session's by now.
-		_, err := conn.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND datname = $2", pid, c.Database)
-		if err != nil && conn.IsClosed() {
-			return nil, nil, fmt.Errorf("cannot end session %d of %q: %w", pid, users[pid], err)
-		}
-		if err != nil {
-			refused[users[pid]] = err
-		}
-	}
-
-	left := make([]string, 0, len(pids)+len(refused))
-	reasons := make([]string, 0, len(refused))
-	for _, pid := range pids {
-		left = append(left, fmt.Sprintf("%d of %q", pid, users[pid]))
-	}
-	for user, err := range refused {
-		reasons = append(reasons, fmt.Sprintf("%q may not end those of %q: %v", c.User, user, err))
-	}
-	slices.Sort(reasons)
-	if len(left) > 0 {
-		obstacle = fmt.Errorf("sessions are left: %s", strings.Join(append(left, reasons...), "; "))
-	}
-	return pids, obstacle, nil
-}
-
-// drainStopped says why draining stopped: out of time for what stood in the way,
-// or for another reason.
-func drainStopped(ctx context.Context, obstacle, err error) error {
-	switch {
-	case ctx.Err() == nil:
-		return err
-	case obstacle == nil:
-		return context.Cause(ctx)
-	default:
-		return fmt.Errorf("%w: %w", context.Cause(ctx), obstacle)
 	}
 }

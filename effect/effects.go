@@ -13,6 +13,8 @@ func Effects() []Effect {
 		define("client-provisioned", "Announces on the event bus that the tenant is in service.", ClientProvisioned),
 		define("backup", "Backs up the tenant's database and filestore, reads the backup back, and removes expired ones.", Backup),
 		define("final-backup", "Makes the last backup before the tenant goes, and leaves word since when it is gone.", FinalBackup),
+		define("fence", "Shuts everybody but the backup role out of the tenant's database, and sees that nobody is left in it.", Fence),
+		define("unfence", "Lets those into the tenant's database again whom the fence has shut out.", Unfence),
 		define("connections-drain", "Ends the sessions of the tenant's database, once that is closed.", ConnectionsDrain),
 		define("filestore-wipe", "Removes the tenant's directory from the filestore.", FilestoreWipe),
 		define("matrix-room-retire", "Renames the tenant's support room, puts its members out and drops its alias.", MatrixRoomRetire),

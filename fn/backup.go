@@ -3,6 +3,7 @@ package fn
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -64,7 +65,7 @@ func backup(t *tenancy) (composed, outcome) {
 		return what, o
 	}
 	if t.backupsPaused() {
-		return what, arrived(reasonSuspended, "nothing changes while the tenant is suspended, so backups are paused")
+		return what, arrived(reasonSuspended, "nothing changes while the tenant is suspended, so the nightly backups are paused")
 	}
 	return what, arrived(reasonAvailable, "backed up every night by CronJob %s/%s", c.GetNamespace(), c.GetName())
 }
@@ -133,7 +134,7 @@ func unbacked(c *batchv1.CronJob) time.Duration {
 
 // backupsPaused tells whether there is nothing new to back up every night.
 func (t *tenancy) backupsPaused() bool {
-	return t.suspending() && t.doneRun(effectSuspendBackup, t.suspensionRun())
+	return t.suspending()
 }
 
 // suspendBackup backs the tenant up as it was left.
@@ -157,27 +158,76 @@ func finalBackup(t *tenancy) jobSpec {
 }
 
 // annotationSkipFinalBackup lets one tenant's data go without a last backup. Its
-// value must be the tenant's name, so that nobody sets it on a fleet.
+// value must be the tenant's name, so that nobody sets it on a fleet, or the name and
+// anything behind a slash, for another time: a value counts for one delete.
 const annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
 
-// needsFinalBackup tells whether there is a customer's data to back up. A clone
-// that was never prepared is a copy of the template; one that Odoo's role owns was,
-// whatever a status remembers that came out of an older backup.
+// annotationPublished on a Database object says that the database has been prepared
+// for its tenant. The status says so too; but a status can be lost, or come out of an
+// old backup.
+const annotationPublished = ownPrefix + "published"
+
+// needsFinalBackup tells whether there is a customer's data to back up.
 func needsFinalBackup(t *tenancy) bool {
+	return holdsData(t) && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
+}
+
+// holdsData tells whether the tenant's database may hold somebody's data. It doesn't
+// if it is a mere clone or empty: created for this tenant, and never prepared. All else
+// may: what was taken over holds another's data from the beginning.
+func holdsData(t *tenancy) bool {
 	db := t.observed.database
-	served := db != nil && t.isReleaseRole(ptr.Deref(db.Spec.ForProvider.Owner, ""))
-	inService := t.done(effectTenantPrepare) || t.client.Spec.Database.Adopt || served
-	return inService && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
+	switch {
+	case t.done(effectTenantPrepare), t.client.Spec.Database.Adopt, t.fenced():
+		return true
+	case !t.ownsDatabase():
+		return false
+	case !t.createdDatabase() && !t.hasBirthmark(db):
+		return true
+	}
+	// Whatever a status remembers that came out of an older backup.
+	return db.GetAnnotations()[annotationPublished] != "" || t.isReleaseRole(ownerOf(db))
 }
 
 // backupWaivedBy says who let the tenant's data go without a last backup.
 func (t *tenancy) backupWaivedBy() string {
-	switch {
-	case t.client.GetAnnotations()[annotationSkipFinalBackup] == t.client.GetName():
+	switch v := t.waiver(); {
+	case v != "" && v != t.spentWaiver():
 		return "annotation " + annotationSkipFinalBackup
 	case t.platform.Deletion.FinalBackup == v1beta1.FinalBackupSkip:
 		return "Platform, deletion.finalBackup"
 	default:
 		return ""
 	}
+}
+
+// waiver is what the annotation says, if it is this tenant's.
+func (t *tenancy) waiver() string {
+	v := t.client.GetAnnotations()[annotationSkipFinalBackup]
+	if v == t.client.GetName() || strings.HasPrefix(v, t.client.GetName()+"/") {
+		return v
+	}
+	return ""
+}
+
+// spentWaiver is the value of the annotation that has counted for a delete that was
+// cancelled. To waive the next one's backup takes another value, or the annotation
+// taken off and put on again.
+func (t *tenancy) spentWaiver() string {
+	switch v := t.waiver(); {
+	case v == "":
+		return ""
+	case !t.leaving() && t.client.Status.Deletion != nil:
+		return v
+	default:
+		return t.client.Status.SpentWaiver
+	}
+}
+
+// nextWaiver is a value of the annotation that counts.
+func (t *tenancy) nextWaiver() string {
+	if t.client.GetName() != t.spentWaiver() {
+		return t.client.GetName()
+	}
+	return t.client.GetName() + "/again"
 }

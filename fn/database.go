@@ -62,6 +62,9 @@ func database(t *tenancy) (composed, outcome) {
 		},
 	}
 	db.SetAnnotations(map[string]string{meta.AnnotationKeyExternalName: t.database})
+	if t.done(effectTenantPrepare) || observed != nil && observed.GetAnnotations()[annotationPublished] != "" {
+		db.Annotations[annotationPublished] = "true"
+	}
 	if observed != nil && !mayBeCreated {
 		if failed, ok := goOn(observed); ok {
 			db.Annotations[meta.AnnotationKeyExternalCreateFailed] = failed
@@ -87,8 +90,8 @@ func database(t *tenancy) (composed, outcome) {
 		// What is proven of it is proven of the server that it was proven on.
 		db.Spec.ProviderConfigReference = observed.Spec.ProviderConfigReference
 	}
-	if t.done(effectTenantPrepare) {
-		params.Owner = ptr.To(t.releaseRole())
+	if owner, known := t.databaseOwner(); known {
+		params.Owner = ptr.To(owner)
 	}
 
 	return composed{object: db}, t.databaseOutcome()
@@ -227,7 +230,12 @@ func (t *tenancy) providerTrouble() Trouble {
 func publish(t *tenancy) (composed, outcome) {
 	role := t.releaseRole()
 	db := t.observed.database
-	if db == nil || ptr.Deref(db.Spec.ForProvider.Owner, "") != role || !synced(db) {
+	switch {
+	case t.fenced() && t.client.Spec.Suspended:
+		return composed{}, arrived(reasonFenced, "database %s is kept behind its fence while the tenant is suspended", t.database)
+	case t.fenced():
+		return composed{}, settling(reasonUnfencing, "database %s is on its way back into service: see condition %s", t.database, conditionFenced)
+	case ownerOf(db) != role || !synced(db):
 		return composed{}, settling(reasonPublishing, "database %s is being handed over to role %s", t.database, role)
 	}
 	return composed{}, arrived(reasonAvailable, "database %s belongs to role %s, so Odoo serves it", t.database, role)

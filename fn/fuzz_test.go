@@ -19,8 +19,8 @@ import (
 var ours = []string{
 	"guard", "database", "route", "backup",
 	"filestore-clone", "module-install", "tenant-prepare", "smoke-test", "matrix-room-create", "account-webhook", "client-provisioned",
-	"tier-modules", "suspend-backup", "suspend-drain",
-	"final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned",
+	"tier-modules", "suspend-fence", "suspend-backup", "suspend-drain", "unfence",
+	"fence", "final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned",
 }
 
 // answer a request twice, and check what holds for every answer to any request.

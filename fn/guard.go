@@ -27,9 +27,9 @@ func guard(t *tenancy) (composed, outcome) {
 				ResourceRef: &protectionv1beta1.ResourceRef{Name: name},
 			},
 			// Whoever types kubectl delete reads this in the refusal.
-			Reason: ptr.To(fmt.Sprintf("tenant %[1]s is deleted in order, after a last backup, and this has begun. "+
+			Reason: ptr.To(fmt.Sprintf("tenant %[1]s is deleted in order, %[3]s, and this has begun. "+
 				"Watch it: kubectl get planaclient %[1]s --watch. "+
-				"Cancel it: kubectl annotate planaclient %[1]s %[2]s-", name, annotationDeletionAttempt)),
+				"Cancel it: kubectl annotate planaclient %[1]s %[2]s-", name, annotationDeletionAttempt, t.howBackedUp())),
 			ReplayDeletion: ptr.To(true),
 		},
 	}
@@ -43,4 +43,12 @@ func guard(t *tenancy) (composed, outcome) {
 	default:
 		return c, arrived(reasonAvailable, "a delete is carried out in order")
 	}
+}
+
+// howBackedUp says whether a delete makes a last backup.
+func (t *tenancy) howBackedUp() string {
+	if who := t.backupWaivedBy(); who != "" {
+		return "WITHOUT a last backup (waived by " + who + ")"
+	}
+	return "after a last backup"
 }

@@ -68,7 +68,7 @@ func effect(spec func(*tenancy) jobSpec) func(*tenancy) (composed, outcome) {
 func stage(spec func(*tenancy) jobSpec) func(*tenancy) (composed, outcome) {
 	return func(t *tenancy) (composed, outcome) {
 		s := spec(t)
-		s.run = t.stageRun()
+		s.run = t.runOfStage(s.key)
 		return run(t, s)
 	}
 }
@@ -107,6 +107,10 @@ func run(t *tenancy, s jobSpec) (composed, outcome) {
 	case job != nil:
 		return t.kept(s.key), t.jobOutcome(job, s)
 
+	// A Job that works in the database would be shut out.
+	case t.fenced() && slices.Contains(provisioningEffects, s.key) && slices.Contains(databaseEffects, s.key):
+		return composed{}, waits(reasonFenced, "waits until the tenant is back in service: see condition %s", conditionFenced)
+
 	default:
 		// Both are asked, whatever the first says: what is required stays the same.
 		if o := cmp.Or(t.taken(s.key, place{jobKind, s.namespace, t.jobName(s.key)}), t.noRoom(s)); o.hinders() {
@@ -144,7 +148,7 @@ func (t *tenancy) provisioningRun(effect string) string {
 	again := t.client.GetAnnotations()[annotationRerun]
 	if again == effect || strings.HasPrefix(again, effect+"/") {
 		// A suspended tenant's database is closed: what begins then would fail.
-		if !t.suspending() || runOf(t.observed.jobs[effect]) == again {
+		if !t.outOfService() || runOf(t.observed.jobs[effect]) == again {
 			return again
 		}
 	}
@@ -160,7 +164,8 @@ func (t *tenancy) makeLedger() map[string]v1alpha1.EffectStatus {
 	l := map[string]v1alpha1.EffectStatus{}
 	for effect, e := range t.client.Status.Effects {
 		// An occasion that has passed leaves nothing behind.
-		if !t.leaving() && isTeardownEffect(effect) || !t.suspending() && slices.Contains(suspensionEffects, effect) {
+		if !t.leaving() && isTeardownEffect(effect) || !t.suspending() && slices.Contains(suspensionEffects, effect) ||
+			effect == effectUnfence && !t.fencedFor(e.Run) {
 			continue
 		}
 		l[effect] = e
@@ -224,7 +229,7 @@ func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) outcome {
 		case effectFinalBackup:
 			x = troubleFinalBackupFailed
 		}
-		at["name"] = t.client.GetName()
+		at["name"], at["waiver"] = t.client.GetName(), t.nextWaiver()
 		return x.outcome(at, "Job %s/%s failed: %s (%s)", job.GetNamespace(), job.GetName(), strings.TrimSuffix(c.Message, "."), c.Reason)
 	}
 

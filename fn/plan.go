@@ -103,9 +103,13 @@ const (
 	effectClientProvisioned = "client-provisioned"
 	effectTierModules       = "tier-modules"
 
+	effectSuspendFence  = "suspend-fence"
 	effectSuspendBackup = "suspend-backup"
 	effectSuspendDrain  = "suspend-drain"
 
+	effectUnfence = "unfence"
+
+	effectFence               = "fence"
 	effectFinalBackup         = "final-backup"
 	effectConnectionsDrain    = "connections-drain"
 	effectFilestoreWipe       = "filestore-wipe"
@@ -117,7 +121,7 @@ const (
 // composedKeys are the keys of everything that this function ever composes.
 var composedKeys = slices.Concat(
 	[]string{keyGuard, keyDatabase, keyRoute, keyBackup},
-	provisioningEffects, suspensionEffects, teardownEffects,
+	provisioningEffects, suspensionEffects, []string{effectUnfence}, teardownEffects,
 )
 
 // Effects by the occasion on which they are run. Those of a suspension or a
@@ -127,9 +131,17 @@ var (
 		effectFilestoreClone, effectModuleInstall, effectTenantPrepare, effectSmokeTest,
 		effectMatrixRoomCreate, effectAccountWebhook, effectClientProvisioned, effectTierModules,
 	}
-	suspensionEffects = []string{effectSuspendBackup, effectSuspendDrain}
+	suspensionEffects = []string{effectSuspendFence, effectSuspendBackup, effectSuspendDrain}
 	teardownEffects   = []string{
-		effectFinalBackup, effectConnectionsDrain, effectFilestoreWipe,
+		effectFence, effectFinalBackup, effectConnectionsDrain, effectFilestoreWipe,
 		effectMatrixRoomRetire, effectDeprovisionWebhook, effectClientDeprovisioned,
 	}
 )
+
+// databaseEffects are those that work in the tenant's database, or on who may.
+var databaseEffects = []string{
+	effectModuleInstall, effectTenantPrepare, effectTierModules,
+	effectSuspendFence, effectSuspendBackup, effectSuspendDrain,
+	effectUnfence,
+	effectFence, effectFinalBackup, effectConnectionsDrain,
+}

@@ -28,9 +28,10 @@ type progress struct {
 	// hold says why nothing at all may be applied or taken away. Empty: it may.
 	hold string
 
-	// suspension and deletion as the status is to remember them.
+	// suspension, deletion and fence as the status is to remember them.
 	suspension *v1alpha1.SuspensionStatus
 	deletion   *v1alpha1.DeletionStatus
+	fence      *v1alpha1.FenceStatus
 }
 
 func newProgress() *progress {
@@ -59,6 +60,7 @@ func (p *progress) moves() bool {
 func provision(t *tenancy) *progress {
 	p := newProgress()
 	p.finished = true
+	p.fence = t.client.Status.Fence
 	past := make(map[string]bool, len(plan))
 
 	for i := range plan {
@@ -91,6 +93,7 @@ func provision(t *tenancy) *progress {
 	}
 
 	suspend(t, p)
+	backInService(t, p)
 	stay(t, p)
 	return p
 }
@@ -117,9 +120,9 @@ func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
 // keepBegun keeps the Jobs of later steps that have begun before an earlier step
 // was undone by somebody's hand.
 func (t *tenancy) keepBegun(p *progress, later []step) {
-	run := t.stageRun()
 	for i := range later {
 		key := later[i].key
+		run := t.runOfStage(key)
 		if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.served(key, run) {
 			p.compose(key, t.kept(key), false)
 		}

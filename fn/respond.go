@@ -62,6 +62,9 @@ const (
 	reasonSuspending = "Suspending"
 	reasonSuspended  = "Suspended"
 	reasonInService  = "InService"
+	reasonFencing    = "Fencing"
+	reasonFenced     = "Fenced"
+	reasonUnfencing  = "Unfencing"
 
 	reasonGracePeriod    = "GracePeriod"
 	reasonWithdrawing    = "Withdrawing"
@@ -226,6 +229,8 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 		Effects:      t.ledger,
 		Suspension:   p.suspension,
 		Deletion:     p.deletion,
+		Fence:        p.fence,
+		SpentWaiver:  t.spentWaiver(),
 		Backup: &v1alpha1.BackupStatus{
 			CronJob:       b.Namespace + "/" + t.backupName(),
 			Schedule:      t.backupSchedule() + " " + b.Window.TimeZone,
@@ -296,6 +301,15 @@ func (t *tenancy) knows(typ string) bool {
 // reportAccepted says that the spec and the Platform can be used.
 func (t *tenancy) reportAccepted(rsp *fnv1.RunFunctionResponse) {
 	c := response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
+	switch {
+	case t.waiver() == "":
+	case t.waiver() == t.spentWaiver():
+		c.WithMessage(fmt.Sprintf("annotation %[1]s is spent: it was for a delete that was cancelled. The next delete makes a last backup, unless it is waived anew: kubectl annotate planaclient %[2]s --overwrite %[1]s=%[3]s",
+			annotationSkipFinalBackup, t.client.GetName(), t.nextWaiver()))
+	default:
+		c.WithMessage(fmt.Sprintf("annotation %[1]s is in force: a delete makes NO last backup. To have one made: kubectl annotate planaclient %[2]s %[1]s-",
+			annotationSkipFinalBackup, t.client.GetName()))
+	}
 	effect, _, _ := strings.Cut(t.client.GetAnnotations()[annotationRerun], "/")
 	if effect != "" && !slices.Contains(provisioningEffects, effect) {
 		c.WithMessage(fmt.Sprintf("annotation %s is ignored: %q can't be run again. It may be one of: %s",

@@ -62,7 +62,7 @@ func route(t *tenancy) (composed, outcome) {
 
 // rules of the route.
 func (t *tenancy) rules() []gwv1.HTTPRouteRule {
-	if t.suspending() {
+	if t.outOfService() {
 		return []gwv1.HTTPRouteRule{t.redirect("/", t.suspendedURL())}
 	}
 	return []gwv1.HTTPRouteRule{

@@ -12,8 +12,19 @@ const conditionSuspended = "Suspended"
 // The suspension: what takes a tenant out of service without losing anything.
 // Its route answers with a redirect from the first moment on.
 var suspension = []step{
+	// What has begun to work in the database ends first: it would be cut off half-way.
+	{name: "suspend-quiesce", take: quiesce, does: "waits for Jobs that work in the database. The nightly backups pause"},
+	{
+		name: stepSuspendDisown, take: disown, does: "gives the database to the provisioning role, so that Odoo runs nothing in it",
+		applies: observesOwnDatabase, otherwise: noOwnDatabase,
+	},
+	{
+		name: "suspend-fence", key: effectSuspendFence, take: stage(suspendFence), does: "ends all sessions, lets only the backup connect, and sees that it is so",
+		applies: observesOwnDatabase, otherwise: noOwnDatabase,
+	},
+
 	// Nothing changes from here on, so one backup covers all of the suspension.
-	{name: "suspend-backup", key: effectSuspendBackup, take: stage(suspendBackup), does: "makes one more backup, after which the nightly ones pause"},
+	{name: "suspend-backup", key: effectSuspendBackup, take: stage(suspendBackup), does: "makes one more backup, which covers all of the suspension"},
 
 	{
 		name: "suspend-close", take: closeDatabase, does: "closes the database to connections",
@@ -25,6 +36,9 @@ var suspension = []step{
 // suspend a tenant that should be, once it is in service.
 func suspend(t *tenancy, p *progress) {
 	switch {
+	case !t.client.Spec.Suspended && t.fenced():
+		p.say(conditionSuspended, waits(reasonUnfencing, "the tenant is on its way back into service: see condition %s", conditionFenced))
+
 	case !t.client.Spec.Suspended:
 		// Only a tenant that ever was suspended has something to say of it.
 		if t.knows(conditionSuspended) {
@@ -42,7 +56,9 @@ func suspend(t *tenancy, p *progress) {
 
 	default:
 		p.suspension = t.client.Status.Suspension
-		if current, o := follow(t, p, suspension); current != nil {
+		current, o := follow(t, p, suspension)
+		p.fence = t.fenceStatus(t.suspensionRun(), current != nil && current.name == stepSuspendDisown)
+		if current != nil {
 			p.say(conditionSuspended, o)
 			return
 		}

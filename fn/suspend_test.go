@@ -1,7 +1,11 @@
 package fn_test
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -17,7 +21,8 @@ func TestSuspend(t *testing.T) {
 	four := []string{"backup", "database", "guard", "route"}
 	want := [][]string{
 		four,
-		{"backup", "database", "guard", "route", "suspend-backup"},
+		{"backup", "database", "guard", "route", "suspend-fence"},
+		{"backup", "database", "guard", "route", "suspend-backup", "suspend-fence"},
 		{"backup", "database", "guard", "route", "suspend-drain"},
 		four,
 	}
@@ -42,6 +47,9 @@ rules:
 `), w.structOf(object{"rules": w.composed["route"].at("spec", "rules")})); diff != "" {
 		t.Errorf("a suspended tenant's route: -want, +got:\n%s", diff)
 	}
+	if owner := w.composed["database"].at("spec", "forProvider", "owner"); owner != "plana" {
+		t.Errorf("a suspended tenant's database belongs to %v", owner)
+	}
 	if open := w.composed["database"].at("spec", "forProvider", "allowConnections"); open != false {
 		t.Errorf("a suspended tenant's database: allowConnections is %v", open)
 	}
@@ -53,6 +61,9 @@ rules:
 	w.life()
 	if diff := cmp.Diff(rules, w.composed["route"].at("spec", "rules")); diff != "" {
 		t.Errorf("a resumed tenant's route: -want, +got:\n%s", diff)
+	}
+	if owner := w.composed["database"].at("spec", "forProvider", "owner"); owner != "odoo" {
+		t.Errorf("a resumed tenant's database belongs to %v", owner)
 	}
 	if open := w.composed["database"].at("spec", "forProvider", "allowConnections"); open != true {
 		t.Errorf("a resumed tenant's database: allowConnections is %v", open)
@@ -78,8 +89,8 @@ func TestSuspendWhileUnready(t *testing.T) {
 		}
 		return keys
 	}
-	want := []string{"backup", "database", "guard", "route", "suspend-backup", "suspend-drain"}
-	for range 10 {
+	want := []string{"backup", "database", "guard", "route", "suspend-backup", "suspend-drain", "suspend-fence"}
+	for range 14 {
 		round()
 	}
 	if diff := cmp.Diff(want, round()); diff != "" {
@@ -101,5 +112,108 @@ func TestSuspendTooEarly(t *testing.T) {
 	w.life()
 	if diff := isTrue("Suspended", "Suspended").diff(w.reconcile()); diff != "" {
 		t.Errorf("provisioned, then suspended: -want, +got:\n%s", diff)
+	}
+}
+
+// reconcileTo runs a world until something holds, for a while.
+func reconcileTo(t *testing.T, w *world, what string, holds func() bool) {
+	t.Helper()
+	for range 30 {
+		w.reconcile()
+		if holds() {
+			return
+		}
+		for key := range w.composed {
+			w.settle(key)
+		}
+		w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	}
+	t.Fatalf("it never comes to this: %s", what)
+}
+
+// TestSuspendedBeforeTheFence goes on with a tenant that a version without a fence has
+// suspended: it is fenced while it stays closed, isn't backed up again, and comes back.
+func TestSuspendedBeforeTheFence(t *testing.T) {
+	w := finished(t)
+	w.client.in("spec")["suspended"] = true
+	w.client.in("status")["suspension"] = map[string]any{"requestedAt": "2026-11-02T08:00:30Z"}
+	for _, effect := range []string{"suspend-backup", "suspend-drain"} {
+		w.client.in("status", "effects")[effect] = map[string]any{"completedAt": "2026-11-02T08:00:40Z", "run": "2026-11-02T08:00:30Z"}
+	}
+	w.composed["database"].in("spec", "forProvider")["allowConnections"] = false
+	w.settle("database")
+
+	for _, keys := range w.life() {
+		if slices.Contains(keys, "suspend-backup") || slices.Contains(keys, "suspend-drain") {
+			t.Errorf("a tenant that was suspended is backed up or drained once more: %v", keys)
+		}
+	}
+	params := w.composed["database"].in("spec", "forProvider")
+	if params["owner"] != "plana" || params["allowConnections"] != false || w.client.at("status", "effects", "suspend-fence") == nil {
+		t.Errorf("want it fenced and closed, got %v and %v", params, w.client["status"])
+	}
+	w.client.in("spec")["suspended"] = false
+	w.life()
+	params = w.composed["database"].in("spec", "forProvider")
+	if params["owner"] != "odoo" || params["allowConnections"] != true || w.client.at("status", "fence") != nil || !w.ready() {
+		t.Errorf("want it back in service, got %v and %v", params, w.client["status"])
+	}
+}
+
+// TestTornDownBeforeTheFence makes the last backup again that a version without a
+// fence has made: something may have been written after it.
+func TestTornDownBeforeTheFence(t *testing.T) {
+	w := finished(t)
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	w.client.in("status")["deletion"] = map[string]any{"requestedAt": "2026-11-02T08:00:30Z", "since": "2026-11-02T08:00:50Z", "step": "drain"}
+	for _, effect := range []string{"final-backup", "connections-drain"} {
+		w.client.in("status", "effects")[effect] = map[string]any{"completedAt": "2026-11-02T08:00:40Z", "run": "2026-11-02T08:00:30Z"}
+	}
+	for _, key := range []string{"route", "backup"} {
+		delete(w.composed, key)
+	}
+	w.composed["database"].in("spec", "forProvider")["allowConnections"] = false
+	w.settle("database")
+	w.clock.SetTime(w.clock.Now().Add(10 * time.Minute))
+
+	reconcileTo(t, w, "fence", func() bool { return w.composed["fence"] != nil })
+	if open := w.composed["database"].at("spec", "forProvider", "allowConnections"); open != false {
+		t.Error("the database is opened before the fence stands")
+	}
+	reconcileTo(t, w, "final-backup", func() bool { return w.composed["final-backup"] != nil })
+	if open := w.composed["database"].at("spec", "forProvider", "allowConnections"); open != true {
+		t.Error("the database isn't opened for its last backup")
+	}
+	reconcileTo(t, w, "gone", func() bool { return len(w.composed) == 0 })
+}
+
+// TestWaiver counts for one delete, and everybody reads that it does.
+func TestWaiver(t *testing.T) {
+	w := finished(t)
+	reason := func() string { return fmt.Sprint(w.composed["guard"].at("spec", "reason")) }
+	annotations := w.client.in("metadata", "annotations")
+	annotations["planapulse.com/skip-final-backup"] = "acme"
+	rsp := w.reconcile()
+	if !strings.Contains(reason(), "WITHOUT a last backup (waived by annotation planapulse.com/skip-final-backup)") {
+		t.Errorf("whoever deletes the tenant isn't told of the waiver: %s", reason())
+	}
+	if diff := isTrue("Accepted", "Accepted", "makes NO last backup").diff(rsp); diff != "" {
+		t.Error(diff)
+	}
+	annotations[deleted] = "Background"
+	w.reconcile()
+	delete(annotations, deleted)
+	w.reconcile()
+	rsp = w.reconcile()
+	if !strings.Contains(reason(), "after a last backup") || w.client.at("status", "spentWaiver") != "acme" {
+		t.Errorf("a waiver outlives the delete that it was given for: %s, %v", reason(), w.client["status"])
+	}
+	if diff := isTrue("Accepted", "Accepted", "is spent", "--overwrite planapulse.com/skip-final-backup=acme/again").diff(rsp); diff != "" {
+		t.Error(diff)
+	}
+	annotations["planapulse.com/skip-final-backup"] = "acme/again"
+	w.reconcile()
+	if !strings.Contains(reason(), "WITHOUT") {
+		t.Errorf("another value doesn't count: %s", reason())
 	}
 }

@@ -2,6 +2,7 @@ package fn
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,19 @@ var teardown = []step{
 	// still installs modules would write behind the backup's back.
 	{name: stepWithdraw, take: withdraw, does: "takes the route, the nightly backup and every Job away, and sees them gone"},
 
-	// A suspended tenant's database is closed.
+	// A route stops neither Odoo's scheduled actions nor who is connected. Nothing is
+	// written behind the fence, so what comes after it is the last backup.
+	{
+		name: stepDisown, take: disown, does: "gives the database to the provisioning role, so that Odoo runs nothing in it",
+		applies: needsFence, otherwise: noData,
+	},
+	{
+		name: "fence", key: effectFence, take: stage(fence), does: "ends all sessions, lets only the backup connect, and sees that it is so",
+		applies: needsFence, otherwise: noData,
+	},
+
+	// A suspended tenant's database is closed. Behind the fence, nobody but the backup
+	// notices that it is opened.
 	{
 		name: "open", take: openDatabase, does: "opens a database that a suspension has closed",
 		applies: needsOpenDatabase, otherwise: "there is no last backup to make",
@@ -127,6 +140,11 @@ func stay(t *tenancy, p *progress) {
 // deprovision a tenant, one step at a time.
 func deprovision(t *tenancy) *progress {
 	p := newProgress()
+	p.fence = t.client.Status.Fence
+	if t.client.Spec.Suspended {
+		// A teardown that is cancelled leaves it as it was.
+		p.suspension = t.client.Status.Suspension
+	}
 
 	if orphaning(t.client) && !t.dropping() {
 		// --cascade=orphan: what the tenant consists of outlives its object.
@@ -158,6 +176,7 @@ func deprovision(t *tenancy) *progress {
 
 	current, o := follow(t, p, teardown)
 	p.deletion = t.deletionStatus(current, o)
+	p.fence = t.fenceStatus(t.teardownRun(), current != nil && current.name == stepDisown)
 
 	switch {
 	case p.deletion.Step == stepGrace:
@@ -183,12 +202,16 @@ func deprovision(t *tenancy) *progress {
 
 	// Nobody could undo what has been done just now, were its Job to go before
 	// the status says so.
-	for _, key := range provisioningEffects {
+	for _, key := range slices.Concat(provisioningEffects, suspensionEffects, []string{effectUnfence}) {
 		p.compose(key, t.unrecorded(key), true)
 	}
 	if t.observed.database != nil && !t.mayDrop() {
 		c, _ := database(t)
 		p.compose(keyDatabase, c, true)
+	}
+
+	if p.fence != nil {
+		t.sayFenced(p, effectFence, t.teardownRun())
 	}
 
 	// What the plan's conditions promise doesn't hold any more.

@@ -28,6 +28,8 @@ func TestTeardown(t *testing.T) {
 			want: [][]string{
 				four,
 				{"database", "guard"},
+				{"database", "fence", "guard"},
+				{"database", "fence", "final-backup", "guard"},
 				{"database", "final-backup", "guard"},
 				{"connections-drain", "database", "guard"},
 				{"database", "guard"},
@@ -52,6 +54,7 @@ func TestTeardown(t *testing.T) {
 			want: [][]string{
 				four,
 				{"database", "guard"},
+				{"database", "fence", "guard"},
 				{"connections-drain", "database", "guard"},
 				{"database", "guard"},
 				{"guard"},
@@ -71,7 +74,7 @@ func TestTeardown(t *testing.T) {
 				w.client.in("metadata", "annotations")["planapulse.com/skip-final-backup"] = "true"
 				return w
 			},
-			want: [][]string{four, {"database", "guard"}, {"database", "final-backup", "guard"}},
+			want: [][]string{four, {"database", "guard"}, {"database", "fence", "guard"}, {"database", "fence", "final-backup", "guard"}},
 		},
 		"Unprepared": {
 			reason: "A clone that never was anybody's has no data to back up, and nobody was told of it. It has files.",
@@ -323,7 +326,7 @@ func TestTeardownCancelled(t *testing.T) {
 			t.Errorf("cancelled after %d responses: the tenant isn't in service again: %v", n, w.conditions())
 		}
 		for effect := range w.client.in("status", "effects") {
-			if !irrevocable && slices.Contains(ours[14:], effect) {
+			if !irrevocable && slices.Contains(ours[16:], effect) {
 				t.Errorf("cancelled after %d responses: the ledger remembers %s", n, effect)
 			}
 		}
@@ -400,7 +403,7 @@ func TestTeardownWaitsForProvider(t *testing.T) {
 	w := finished(t)
 	w.client.in("metadata", "annotations")[deleted] = "Background"
 	var rsp *fnv1.RunFunctionResponse
-	for range 20 {
+	for range 24 {
 		rsp = w.reconcile()
 		for key, o := range w.composed {
 			if closing := o.at("spec", "forProvider", "allowConnections") == false; key == "database" && closing {

@@ -14,7 +14,7 @@ func changeTier(t *tenancy) (composed, outcome) {
 	case from == to && t.client.Status.Tier != "" && lower(to, t.client.Status.Tier):
 		return composed{}, outcome{ailing, reasonDowngraded, "tier " + string(t.client.Status.Tier) + " was given up for " + string(to) +
 			": backups are kept for less long, and modules that are installed stay installed"}
-	case from != to && t.suspending() && !t.observed.exists(effectTierModules):
+	case from != to && t.outOfService() && !t.observed.exists(effectTierModules):
 		return composed{}, waits(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to)
 	case from != to && !t.ownsDatabase() && !t.observed.exists(effectTierModules):
 		// Odoo creates a database that it is told to install into and doesn't find.

@@ -78,8 +78,8 @@ var (
 		Reason: "BareDatabase",
 		Means:  "A database of the tenant's name is there that was made for another tenant of the name, and when it was read it wasn't Odoo's role's, which gets it last. So it most likely has its template's rows and secrets, and nobody's data. It isn't adopted.",
 		Remedies: []Remedy{
-			{"See whose it is now", `psql -c "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{database}'"`},
-			{"Unless Odoo's role or somebody else has it, it is bare, so drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
+			{"See whose it is now, and who may connect", `psql -c "SELECT pg_get_userbyid(datdba), datallowconn, datacl FROM pg_database WHERE datname = '{database}'"`},
+			{"Unless Odoo's role or somebody else has it, or it is closed, or all have been kept from connecting, it is bare, so drop it", `psql -c 'DROP DATABASE IF EXISTS "{database}"'`},
 			{"Then, or to have it read anew, delete its object, which drops nothing", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}
@@ -185,7 +185,7 @@ var (
 		Remedies: []Remedy{
 			{"Read why", readJobLogs},
 			{"Then have it run again", deleteJob},
-			{"To let the data go without a backup", "kubectl annotate planaclient {name} " + annotationSkipFinalBackup + "={name}"},
+			{"To let the data go without a backup", "kubectl annotate planaclient {name} " + annotationSkipFinalBackup + "={waiver} --overwrite"},
 		},
 	}
 	troublePodNotStarting = Trouble{

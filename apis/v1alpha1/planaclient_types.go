@@ -179,6 +179,22 @@ type PLANAClientStatus struct {
 	// Deletion is how far taking the tenant away has come.
 	// +optional
 	Deletion *DeletionStatus `json:"deletion,omitempty"`
+
+	// Fence is there from before the tenant's database is taken out of service until
+	// it is back: while it is, nobody but the backup is to get into the database.
+	// +optional
+	Fence *FenceStatus `json:"fence,omitempty"`
+
+	// SpentWaiver is a value of annotation planapulse.com/skip-final-backup that has
+	// counted for a delete that was cancelled. It doesn't count for another.
+	// +optional
+	SpentWaiver string `json:"spentWaiver,omitempty"`
+}
+
+// FenceStatus says which fence keeps a tenant out of service.
+type FenceStatus struct {
+	// Run is when the suspension or the delete was requested that the fence is for.
+	Run string `json:"run"`
 }
 
 // SuspensionStatus says how far taking a tenant out of service has come.

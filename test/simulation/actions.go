@@ -77,13 +77,14 @@ func init() {
 		"delete":   func(w *World, a Action) bool { return w.deleteClient(a.Tenant, a.Key, false) },
 		"dry-run":  func(w *World, a Action) bool { return w.deleteClient(a.Tenant, policyBackground, true) },
 		"cancel":   onClient(cancel),
-		"waive":    onClient(func(w *World, a Action, xr *object) { w.annotate(xr, annotationWaiver, a.Tenant) }),
+		"waive":    onClient(waive),
 		"tier":     onSpec(func(a Action, spec map[string]any) { spec["tier"] = []any{"starter", "pro", "enterprise"}[a.N%3] }),
 		"version":  onSpec(raiseVersion),
 		"suspend":  onSpec(func(_ Action, spec map[string]any) { spec["suspended"] = true }),
 		"resume":   onSpec(func(_ Action, spec map[string]any) { spec["suspended"] = false }),
 		"protect":  onClient(protect),
 		"adopt":    onClient(adopt),
+		"unadopt":  onSpec(func(_ Action, spec map[string]any) { spec["database"] = map[string]any{"adopt": false} }),
 		"bad-spec": onSpec(spoil),
 		"mend":     onClient(mend),
 		"rerun": onClient(func(w *World, a Action, xr *object) {
@@ -128,7 +129,9 @@ func (w *World) do(a Action) bool {
 		panic("simulation: there is no action " + a.Do)
 	}
 	w.trace("%6ds %s", w.elapsed, a)
-	return act(w, a)
+	did := act(w, a)
+	w.work()
+	return did
 }
 
 // onObject acts on one composed resource of a tenant.
@@ -235,10 +238,19 @@ func (w *World) createClient(a Action) bool {
 }
 
 func (w *World) annotate(xr *object, name, value string) {
-	if name == annotationWaiver {
-		w.lives[xr.uid()].waived = true
-	}
 	w.update(xr, func(body map[string]any) { put(body, value, "metadata", "annotations", name) })
+}
+
+// waive the last backup, for one delete.
+func waive(w *World, a Action, xr *object) {
+	value := a.Tenant
+	if a.N > 0 {
+		value += fmt.Sprintf("/%d", a.N)
+	}
+	if l := w.lives[xr.uid()]; l.spent != value {
+		l.waiver = value
+	}
+	w.annotate(xr, annotationWaiver, value)
 }
 
 // cancel a delete: take the annotation off.
@@ -315,13 +327,11 @@ func (w *World) write(name string) bool {
 	if xr == nil || db == nil || !w.served(db.name) || !w.routed(xr) {
 		return false
 	}
-	w.written++
-	db.content, db.sessions = w.written, 1
-	for _, version := range versions {
-		if d := w.files[versionNamespace(version)+"/"+db.name]; d != nil {
-			d.content = w.written
-		}
+	if db.fenced {
+		return false
 	}
+	db.sessions = 1
+	w.writeTo(db)
 	w.wake()
 	return true
 }

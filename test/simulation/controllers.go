@@ -40,7 +40,11 @@ func (w *World) backupNightly(o *object, fails bool) bool {
 	if !fails {
 		_, env := environment(podOf(o))
 		w.checkEffect(o, "backup", env)
-		if w.backUp(env, false) == nil {
+		content := 0
+		if db := w.databases[env["TENANT_DATABASE"]]; db != nil {
+			content = db.content
+		}
+		if w.backUp(env, false, content, w.filesContent(env["TENANT_DATABASE"])) == nil {
 			put(o.body, w.timestamp(), "status", "lastSuccessfulTime")
 		}
 	}

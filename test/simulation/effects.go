@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // This file is the Job controller, and what the effects do to the world. They
@@ -60,6 +61,13 @@ func (w *World) startJob(o *object) bool {
 		return false
 	}
 	o.pod = true
+	if program, env := environment(podOf(o)); strings.HasSuffix(program, "backup") {
+		// What is written while it is dumped isn't in the dump.
+		o.dumps, o.dumpsFiles = 0, 0
+		if db := w.databases[env["TENANT_DATABASE"]]; db != nil {
+			o.dumps, o.dumpsFiles = db.content, w.filesContent(db.name)
+		}
+	}
 	put(o.body, 1.0, "status", "active")
 	put(o.body, w.timestamp(), "status", "startTime")
 	w.changed(o)
@@ -139,6 +147,8 @@ func (w *World) effect(o *object) error {
 			return fmt.Errorf("database %s does not exist (3D000)", name)
 		case !db.allowConnections:
 			return fmt.Errorf("database %s is not currently accepting connections", name)
+		case db.fenced:
+			return fmt.Errorf("permission denied for database %s (42501)", name)
 		}
 		// A Job that nobody owns any more ends what it began for a tenant that was let
 		// go of.
@@ -174,7 +184,7 @@ func (w *World) effect(o *object) error {
 		}
 
 	case "smoke-test":
-		if !w.served(name) {
+		if !w.served(name) || db.fenced {
 			return fmt.Errorf("no login form for %s", name)
 		}
 
@@ -201,7 +211,21 @@ func (w *World) effect(o *object) error {
 		}
 
 	case "backup", "final-backup":
-		return w.backUp(env, program == "final-backup")
+		return w.backUp(env, program == "final-backup", o.dumps, o.dumpsFiles)
+
+	case "fence":
+		if db == nil {
+			return nil
+		}
+		if db.owner != providerRole {
+			return fmt.Errorf("database %s belongs to %s", name, db.owner)
+		}
+		db.fenced, db.sessions = true, 0
+
+	case "unfence":
+		if db != nil {
+			db.fenced = false
+		}
 
 	case "connections-drain":
 		if db == nil {
@@ -245,8 +269,8 @@ func (w *World) cloneFiles(namespace, name, template, uid string) error {
 	return nil
 }
 
-// backUp makes a snapshot and reads it back.
-func (w *World) backUp(env map[string]string, final bool) error {
+// backUp makes a snapshot of what was there when it began, and reads it back.
+func (w *World) backUp(env map[string]string, final bool, content, files int) error {
 	name := env["TENANT_DATABASE"]
 	db := w.databases[name]
 	repository := repositoryOf(env)
@@ -261,7 +285,7 @@ func (w *World) backUp(env map[string]string, final bool) error {
 		return fmt.Errorf("database %s is not currently accepting connections", name)
 	}
 	w.snapshots[repository] = append(w.snapshots[repository], snapshot{
-		database: name, uid: env["TENANT_UID"], content: db.content, files: w.filesContent(name), verified: true,
+		database: name, uid: env["TENANT_UID"], content: content, files: files, verified: true,
 	})
 	return nil
 }

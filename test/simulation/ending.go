@@ -89,7 +89,7 @@ func (w *World) help() bool {
 			w.trace("        somebody renames the database that is in the way of %s", l.name)
 			helped = true
 		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "BareDatabase":
-			if db := w.databases[databaseOf(l.name)]; db != nil && db.owner == providerRole {
+			if db := w.databases[databaseOf(l.name)]; db != nil && db.owner == providerRole && !db.fenced {
 				w.trace("        somebody drops the bare %s", db.name)
 				w.checkLoss(o, db)
 				if !db.shares {
@@ -199,7 +199,9 @@ func (w *World) checkPresent(l *life) {
 	switch {
 	case db == nil:
 		wrong("has no database")
-	case db.owner != odooRole || (db.preparedFor != l.uid && !l.adopted):
+	case db.owner != map[bool]string{false: odooRole, true: providerRole}[suspended] || db.fenced != suspended:
+		wrong("suspended: %v, and its database is: %+v", suspended, db)
+	case db.preparedFor != l.uid && !l.adopted:
 		wrong("has a database that isn't its own: %+v", db)
 	case !db.foreign && (db.tablespace != defaultTablespace || db.limit < leastLimit || db.template):
 		wrong("has a database in somebody else's image: %+v", db)

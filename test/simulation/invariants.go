@@ -82,9 +82,16 @@ type life struct {
 	askedAt        int64
 	began, dropped bool
 
-	// waived tells whether the data may go without a backup, and adopted whether
-	// a person said that the database is the tenant's.
+	// waived tells whether the Platform lets the data go without a backup, and adopted
+	// whether a person said that the database is the tenant's.
 	waived, adopted bool
+
+	// waiver is what a person has said so that the data may go without a backup in one
+	// delete, and spent what was said for one that was cancelled.
+	waiver, spent string
+
+	// recorded tells that the status has known of a delete.
+	recorded bool
 
 	// handled tells that somebody's hands were where only the function's should
 	// be: the guard or the Database was deleted, or the database itself.
@@ -118,8 +125,8 @@ func (l *life) id(o *object) string { return o.key() + " " + o.annotation(annota
 
 // teardownKeys, suspensionKeys: Jobs that come and go with an occasion.
 var (
-	teardownKeys   = []string{"final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned"}
-	suspensionKeys = []string{"suspend-backup", "suspend-drain"}
+	teardownKeys   = []string{"fence", "final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned"}
+	suspensionKeys = []string{"suspend-fence", "suspend-backup", "suspend-drain"}
 )
 
 // call the function, and check that it is one: deterministic, and without an
@@ -270,7 +277,12 @@ func (m *moment) checkApplied(_ *fnv1.RunFunctionResponse, _ map[string]*object)
 	if !called && dig(xr.body, "status", "deletion") == nil {
 		// A delete that was cancelled or forbidden, and seen to be.
 		m.l.askedAt, m.l.shortened, m.l.began = -1, 0, false
+		if m.l.recorded && m.l.waiver != "" {
+			m.l.waiver, m.l.spent = "", m.l.waiver
+		}
+		m.l.recorded = false
 	}
+	m.l.recorded = m.l.recorded || dig(xr.body, "status", "deletion") != nil
 	w.checkStrangers()
 	if recorded, ok := dig(xr.body, "status", "projectId").(float64); ok {
 		m.l.project = int(recorded)
@@ -365,7 +377,7 @@ func (w *World) checkRemoval(xr, o *object) {
 	recorded := remembered && text(entry, "run") == run
 	switch {
 	case w.stale(xr, key, run):
-	case key == "final-backup" && l.waived, key == "connections-drain" && l.handled:
+	case key == "final-backup" && l.mayGo(), key == "connections-drain" && l.handled:
 		// Nobody needs it any more.
 	case leaving && !slices.Contains(teardownKeys, key):
 		l.began = true
@@ -383,14 +395,22 @@ func (w *World) checkRemoval(xr, o *object) {
 	}
 }
 
+// mayGo tells whether a tenant's data may go without a backup.
+func (l *life) mayGo() bool { return l.waived || l.waiver != "" }
+
+// occasion of a run: the suspension or the teardown that it is part of.
+func occasion(run string) string { return strings.TrimSuffix(run, "/fenced") }
+
 // stale tells whether a Job belongs to an occasion that is over.
 func (w *World) stale(xr *object, key, run string) bool {
 	switch {
 	case slices.Contains(teardownKeys, key):
 		// A teardown that was cancelled, or asked for anew.
-		return xr.annotation(annotationAttempt) == "" || xr.annotation(annotationAttempt) == policyOrphan || run != text(xr.body, "status", "deletion", "requestedAt")
+		return xr.annotation(annotationAttempt) == "" || xr.annotation(annotationAttempt) == policyOrphan || occasion(run) != text(xr.body, "status", "deletion", "requestedAt")
 	case slices.Contains(suspensionKeys, key):
-		return !isTrue(xr.body, "spec", "suspended") || run != text(xr.body, "status", "suspension", "requestedAt")
+		return !isTrue(xr.body, "spec", "suspended") || occasion(run) != text(xr.body, "status", "suspension", "requestedAt")
+	case key == "unfence":
+		return isTrue(xr.body, "spec", "suspended") || run != text(xr.body, "status", "fence", "run")
 	case key == "tier-modules":
 		return run != text(xr.body, "status", "tier")+"-"+text(xr.body, "spec", "tier")
 	}
@@ -466,7 +486,7 @@ func (w *World) checkLoss(o *object, db *database) {
 	}
 	l := w.lives[o.controller()]
 	switch {
-	case l == nil || l.handled || l.waived:
+	case l == nil || l.handled || l.mayGo():
 	case db.foreign && !l.adopted:
 	case db.content > 0 && !w.hasBackup(db.name, db.content, w.filesContent(db.name)):
 		w.violate(invariantBackup, "database %s goes with data that no verified backup has", db.name)
@@ -499,7 +519,7 @@ func (w *World) checkWipe(o *object, name string, d *directory) {
 		w.violate(invariantForeign, "the files of %s, which are somebody else's, were wiped", name)
 	case db != nil:
 		w.violate(invariantOrder, "the files of %s were wiped while its database is there", name)
-	case d.content > 0 && !l.waived && !w.hasBackup(name, 0, d.content):
+	case d.content > 0 && !l.mayGo() && !w.hasBackup(name, 0, d.content):
 		w.violate(invariantBackup, "the files of %s go without a verified backup", name)
 	}
 }
@@ -546,18 +566,23 @@ func (w *World) checkTeardown(xr *object, l *life, key string) {
 		if k == "guard" || o.kind == kindJob && o.unreferenced || slices.Contains(teardownKeys, k) || o.kind == kindJob && (completed(o) || jobFailed(o)) {
 			continue // The pods of a Job that is over do nothing any more.
 		}
-		if k == "database" && (key == "final-backup" || key == "connections-drain") {
+		if k == "database" && (key == "fence" || key == "final-backup" || key == "connections-drain") {
 			continue
 		}
 		w.violate(invariantOrder, "%s of %s begins while %s is there (terminating: %v)", key, xr.name, o.ref, o.deleting())
 	}
-	if key != "final-backup" && key != "connections-drain" && db != nil && !db.foreign && !l.handled {
+	if key != "fence" && key != "final-backup" && key != "connections-drain" && db != nil && !db.foreign && !l.handled {
 		w.violate(invariantOrder, "%s of %s begins while its database is there", key, xr.name)
 	}
 }
 
 // checkObject looks at an object that has just been applied.
 func (w *World) checkObject(xr, o *object) {
+	if o.kind == kindRoute && w.routed(xr) && !w.lives[xr.uid()].handled {
+		if db := w.databases[databaseOf(xr.name)]; db != nil && db.fenced {
+			w.violate(invariantOrder, "the route of %s leads to Odoo, and its database is fenced", xr.name)
+		}
+	}
 	if o.kind != kindDatabase {
 		return
 	}

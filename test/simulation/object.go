@@ -33,6 +33,9 @@ type object struct {
 	// pod tells whether a pod of this Job is running.
 	pod bool
 
+	// dumps and dumpsFiles are what a backup's pod has found when it started.
+	dumps, dumpsFiles int
+
 	// creates tells whether provider-sql may have created a database by this
 	// object when it looked at it last.
 	creates bool

@@ -35,6 +35,9 @@ type database struct {
 	template         bool
 	sessions         int
 
+	// fenced tells that nobody but the backup role and the owner may connect.
+	fenced bool
+
 	// tablespace, and the most connections at a time: -1 is no limit.
 	tablespace string
 	limit      int
@@ -433,6 +436,46 @@ func (w *World) alter(o *object, db *database) {
 func (w *World) served(name string) bool {
 	db := w.databases[name]
 	return db != nil && db.owner == odooRole && db.allowConnections && !db.template
+}
+
+// work is what goes on in databases without any visitor: Odoo's workers run scheduled
+// actions, fetch mail and so on in every database that their role owns and may connect
+// to, whatever routes there are; and who is connected stays connected and writes,
+// though others are kept out by then.
+func (w *World) work() {
+	for _, name := range sorted(w.databases) {
+		db := w.databases[name]
+		if db.template || db.madeFor == "" && !w.adopted(name) || !db.initialised {
+			continue
+		}
+		if w.served(name) && !db.fenced {
+			db.sessions = 1
+		}
+		if db.sessions > 0 {
+			w.writeTo(db)
+		}
+	}
+}
+
+// adopted tells whether a tenant that is there has adopted a database.
+func (w *World) adopted(name string) bool {
+	for uid, l := range w.lives {
+		if l.adopted && databaseOf(l.name) == name && w.owner(uid) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// writeTo a database and to its files.
+func (w *World) writeTo(db *database) {
+	w.written++
+	db.content = w.written
+	for _, version := range versions {
+		if d := w.files[versionNamespace(version)+"/"+db.name]; d != nil {
+			d.content = w.written
+		}
+	}
 }
 
 // routed tells whether visitors get to Odoo through a tenant's route.

@@ -155,6 +155,67 @@ var toldHistories = map[string]told{
 		reason:  "A suspended tenant has a last backup all the same.",
 		actions: inService(Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}),
 	},
+	"WrittenWhileItIsBackedUp": {
+		reason: "Odoo's scheduled actions and those who are connected write without a route: what they write while the last backup is made isn't lost.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 60}, Action{Do: "settle"},
+		),
+	},
+	"TornDownAndCancelledBehindTheFence": {
+		reason: "A delete that is cancelled while the tenant is fenced brings it back into service, with all that it has.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "fence"}, Action{Do: "finish", Tenant: "acme", Key: "fence"},
+			Action{Do: "cancel", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "write", Tenant: "acme"},
+		),
+	},
+	"SuspendedDeletedAndCancelled": {
+		reason: "A suspended tenant whose delete is cancelled is suspended all along.",
+		actions: inService(
+			Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "cancel", Tenant: "acme"}, Action{Do: "settle"},
+			Action{Do: "resume", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"ResumedAndSuspendedAgain": {
+		reason: "One that is suspended again on its way back is fenced again.",
+		actions: inService(
+			Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "resume", Tenant: "acme"},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "start", Tenant: "acme", Key: "unfence"},
+			Action{Do: "suspend", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "last-gasp", Tenant: "acme", Key: "unfence"},
+		),
+	},
+	"AdoptedAndTakenBack": {
+		reason: "A database that was adopted isn't dropped without a backup because somebody has taken that back.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 4},
+			{Do: "create", Tenant: "acme"}, {Do: "settle"},
+			{Do: "adopt", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"},
+			{Do: "unadopt", Tenant: "acme"}, {Do: "delete", Tenant: "acme", Key: "Background"},
+		},
+	},
+	"WaivedOnce": {
+		reason: "A waiver counts for the delete that it was given for. One that was cancelled has used it up.",
+		actions: inService(
+			Action{Do: "waive", Tenant: "acme"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "cancel", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "write", Tenant: "acme"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
+	"WaivedAgain": {
+		reason: "Another value waives another one.",
+		actions: inService(
+			Action{Do: "waive", Tenant: "acme"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "cancel", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "waive", Tenant: "acme", N: 2},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
 	"AnotherTier": {
 		reason: "Modules of another tier are installed once, and that is on record before their Job goes.",
 		actions: inService(
