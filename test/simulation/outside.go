@@ -105,7 +105,7 @@ func (w *World) declareTemplate(edition, version string) {
 	object_ := templateName(edition, version)
 	name := object_ + "." + domain
 	if w.databases[name] == nil {
-		w.databases[name] = &database{name: name, owner: odooRole, tablespace: defaultTablespace, limit: -1, template: true, initialised: true}
+		w.databases[name] = &database{name: name, owner: providerRole, tablespace: defaultTablespace, limit: -1, template: true, initialised: true}
 		w.files[versionNamespace(version)+"/"+name] = &directory{}
 	}
 	r := ref{kindDatabase, nsSystem, object_}
