@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,24 +22,59 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// BackupConfig configures backup and final-backup.
+// BackupConfig configures backup.
 type BackupConfig struct {
 	Tenant
 	Postgres
 	Filestore
+	TenantRepository
+}
+
+// FinalBackupConfig configures final-backup.
+type FinalBackupConfig struct {
+	Tenant
+	Postgres
+	Filestore
+	TenantRepository
+
+	Occasion string `env:"BACKUP_OCCASION,required,notEmpty" doc:"The teardown that the backup is for: when its delete was asked for. A final backup of another teardown doesn't count for this one."`
+}
+
+// TenantRepository is the repository that a tenant's backups are in.
+type TenantRepository struct {
 	Storage
 
 	Repository    string `env:"RESTIC_REPOSITORY,required,notEmpty" doc:"The tenant's repository: s3:https://HOST/BUCKET/NAME-PROJECT or a folder. It is created by the first backup."`
-	RetentionDays int    `env:"BACKUP_RETENTION_DAYS,required"      doc:"For how many days a backup is kept. The newest of a living tenant is kept for longer if need be."`
+	RetentionDays int    `env:"BACKUP_RETENTION_DAYS,required"      doc:"For how many days this backup is kept, and those before it that were promised less. The newest of a living tenant is kept for longer if need be."`
 }
 
 // Tags of a snapshot are separated by commas.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+var (
+	plainWord     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	plainOccasion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:._-]*$`)
+)
 
 // Validate returns all that is wrong.
 func (c BackupConfig) Validate() error {
-	errs := []error{c.Tenant.Validate(), c.Postgres.Validate()}
-	for name, value := range map[string]string{"TENANT_UID": c.UID, "TENANT_ODOO_VERSION": c.Version} {
+	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.of(c.Tenant))
+}
+
+// Validate returns all that is wrong.
+func (c FinalBackupConfig) Validate() error {
+	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.of(c.Tenant), validOccasion(c.Occasion))
+}
+
+func validOccasion(occasion string) error {
+	if !plainOccasion.MatchString(occasion) {
+		return fmt.Errorf("BACKUP_OCCASION: %q must be letters, digits, dots, dashes and colons, such as 2026-11-21T02:00:00Z", occasion)
+	}
+	return nil
+}
+
+// of returns all that is wrong with a repository as that of a tenant.
+func (c TenantRepository) of(tenant Tenant) error {
+	var errs []error
+	for name, value := range map[string]string{"TENANT_UID": tenant.UID, "TENANT_ODOO_VERSION": tenant.Version} {
 		if !plainWord.MatchString(value) {
 			errs = append(errs, fmt.Errorf("%s: %q must be letters, digits, dots and dashes", name, value))
 		}
@@ -51,9 +85,9 @@ func (c BackupConfig) Validate() error {
 	} else {
 		errs = append(errs, c.validate(at))
 		// The one thing that keeps a tenant out of another's repository.
-		name, project := c.Name, strings.TrimLeft(strings.TrimPrefix(at.name(), c.Name+"-"), "0")
-		if !strings.HasPrefix(at.name(), name+"-") || project != strconv.Itoa(c.ProjectID) {
-			errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %q must end in the tenant's name and project, %s-%d: each tenant has a repository of its own", at, c.Name, c.ProjectID))
+		name, project := tenant.Name, strings.TrimLeft(strings.TrimPrefix(at.name(), tenant.Name+"-"), "0")
+		if !strings.HasPrefix(at.name(), name+"-") || project != strconv.Itoa(tenant.ProjectID) {
+			errs = append(errs, fmt.Errorf("RESTIC_REPOSITORY: %q must end in the tenant's name and project, %s-%d: each tenant has a repository of its own", at, name, tenant.ProjectID))
 		}
 	}
 	if c.RetentionDays < 1 {
@@ -63,22 +97,31 @@ func (c BackupConfig) Validate() error {
 }
 
 // Backup puts the tenant's database and filestore into its repository, reads
-// them back, says so in a receipt, and removes what is older than the retention.
+// them back, and says so in a receipt. It removes nothing, and needs no right to:
+// what has expired is backup-retention's.
 func Backup(ctx context.Context, c BackupConfig) error {
-	return c.backUp(ctx, kindBackup)
+	return c.backUp(ctx, kindBackup, "")
 }
 
 // FinalBackup is the last backup before the tenant goes. Everything in the
-// repository is read back rather than only the dump, and the receipt is the
-// tenant's tombstone: it tells backup-retention since when the tenant is gone.
+// repository is read back rather than only the dump.
+//
+// It doesn't say that the tenant is gone, since the teardown can be cancelled
+// until the database is dropped: backup-tombstone does.
 //
 // Running it twice makes a second one. Once the database is closed to
-// connections, it succeeds only if there is a complete one already.
-func FinalBackup(ctx context.Context, c BackupConfig) error {
-	return c.backUp(ctx, kindFinal)
+// connections, it succeeds only if the same teardown has a complete one already.
+func FinalBackup(ctx context.Context, c FinalBackupConfig) error {
+	b := BackupConfig{c.Tenant, c.Postgres, c.Filestore, c.TenantRepository}
+	return b.backUp(ctx, kindFinal, c.Occasion)
 }
 
-func (c BackupConfig) backUp(ctx context.Context, kind string) error {
+// newRun names a run.
+func newRun() string {
+	return time.Now().UTC().Format("20060102T150405Z-") + strings.ToLower(rand.Text()[:6])
+}
+
+func (c BackupConfig) backUp(ctx context.Context, kind, occasion string) error {
 	at, err := parseLocation(c.Repository)
 	if err != nil {
 		return Hopeless(err)
@@ -87,7 +130,7 @@ func (c BackupConfig) backUp(ctx context.Context, kind string) error {
 	if err != nil {
 		return err
 	}
-	b := backup{BackupConfig: c, kind: kind, repo: repo, run: time.Now().UTC().Format("20060102T150405Z-") + strings.ToLower(rand.Text()[:6])}
+	b := backup{BackupConfig: c, kind: kind, occasion: occasion, repo: repo, run: newRun()}
 
 	// Object storage is asked first, so that an outage of it costs nobody a
 	// session of the database.
@@ -141,9 +184,10 @@ var errClosed = errors.New("nobody can connect to it")
 type backup struct {
 	BackupConfig
 
-	kind string
-	run  string
-	repo *repository
+	kind     string
+	occasion string
+	run      string
+	repo     *repository
 
 	// attachments is how many files the dump refers to.
 	attachments int64
@@ -173,7 +217,7 @@ func (b *backup) make(ctx context.Context) error {
 	r := receipt{
 		Run: b.run, Kind: b.kind,
 		Tenant: b.Name, UID: b.UID, ProjectID: b.ProjectID, Database: b.Database, Tier: b.Tier, Version: b.Version,
-		RetentionDays: b.RetentionDays,
+		RetentionDays: b.RetentionDays, Occasion: b.occasion,
 	}
 
 	// The dump comes first: what it refers to is then found in the filestore,
@@ -191,10 +235,6 @@ func (b *backup) make(ctx context.Context) error {
 	if err := b.check(ctx); err != nil {
 		return fmt.Errorf("repository %s isn't sound: %w", b.repo.at, err)
 	}
-	if b.kind == kindFinal {
-		now := time.Now().UTC().Truncate(time.Second)
-		r.GoneSince = &now
-	}
 	if err := b.sign(ctx, r); err != nil {
 		return fmt.Errorf("cannot write the receipt: %w", err)
 	}
@@ -205,33 +245,34 @@ func (b *backup) make(ctx context.Context) error {
 	}
 	slog.InfoContext(ctx, "Backed up and read back", "run", b.run, "kind", b.kind, "repository", b.repo.at.String(),
 		"dumpBytes", r.Dump.Bytes, "dumpEntries", r.Dump.Entries, "files", files, "took", time.Since(began).Round(time.Millisecond).String())
-
-	// The backup is made, whatever becomes of the older ones: another attempt
-	// would only make one more. What is left here, backup-retention removes, and
-	// fails if it can't.
-	if err := b.retain(ctx); err != nil && ctx.Err() == nil {
-		slog.WarnContext(ctx, "Cannot remove expired backups; backup-retention will try again", "error", err.Error())
-	}
 	return nil
 }
 
 // tags of a snapshot of this run.
 func (b *backup) tags(part string, more ...string) string {
-	return strings.Join(append([]string{
-		tagTenant + "=" + b.Name,
-		tagUID + "=" + b.UID,
-		tagProject + "=" + strconv.Itoa(b.ProjectID),
-		tagVersion + "=" + b.Version,
-		tagRun + "=" + b.run,
-		tagKind + "=" + b.kind,
-		tagPart + "=" + part,
-	}, more...), ",")
+	return b.Tenant.tags(b.run, b.kind, b.occasion, part, more...)
 }
 
-// save a snapshot. The host is the tenant and not the pod's name, which changes
-// every night: it is how restic finds the snapshot before.
+// tags of a snapshot of one of the tenant's runs.
+func (t Tenant) tags(run, kind, occasion, part string, more ...string) string {
+	tags := []string{
+		tagTenant + "=" + t.Name,
+		tagUID + "=" + t.UID,
+		tagProject + "=" + strconv.Itoa(t.ProjectID),
+		tagVersion + "=" + t.Version,
+		tagRun + "=" + run,
+		tagKind + "=" + kind,
+		tagPart + "=" + part,
+	}
+	if occasion != "" {
+		tags = append(tags, tagOccasion+"="+occasion)
+	}
+	return strings.Join(append(tags, more...), ",")
+}
+
+// save a snapshot.
 func (b *backup) save(tags string, args ...string) program {
-	return b.repo.restic("backup", append([]string{"--quiet", "--json", "--host", b.Name, "--tag", tags}, args...)...)
+	return b.repo.save(b.Name, tags, args...)
 }
 
 // dump the database. It isn't compressed, because restic then finds in it what
@@ -411,50 +452,15 @@ func (b *backup) check(ctx context.Context) error {
 
 // sign the run: from here on it counts.
 func (b *backup) sign(ctx context.Context, r receipt) error {
-	body, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
 	more := []string{tagRetention + "=" + strconv.Itoa(b.RetentionDays)}
 	if r.Filestore == nil {
 		more = append(more, tagFilestore+"="+filestoreAbsent)
 	}
-	return b.repo.whenUnlocked(ctx, untilLocksAreStale, func() error {
-		in, out, err := os.Pipe()
-		if err != nil {
-			return err
-		}
-		defer in.Close() //nolint:errcheck // The program has its own handle.
-		// A receipt is smaller than what a pipe holds.
-		_, err = out.Write(body)
-		if err := errors.Join(err, out.Close()); err != nil {
-			return err
-		}
-		var s summary
-		save := b.save(b.tags(partReceipt, more...), "--stdin", "--stdin-filename", receiptFile)
-		save.stdin, save.stdout = in, summaryOf(&s)
-		return save.run(ctx)
-	})
+	return b.repo.write(ctx, b.Name, b.tags(partReceipt, more...), receiptFile, r)
 }
 
-// retain what the tenant's retention asks for, and forget the rest.
-func (b *backup) retain(ctx context.Context) error {
-	all, err := b.repo.snapshots(ctx)
-	if err != nil {
-		return err
-	}
-	old := expired(runs(all), map[string]int{b.UID: b.RetentionDays}, time.Now())
-	if len(old) == 0 {
-		return nil
-	}
-	if err := b.repo.forget(ctx, snapshotsOf(old)); err != nil {
-		return err
-	}
-	slog.InfoContext(ctx, "Removed expired backups", "runs", len(old), "retentionDays", b.RetentionDays)
-	return nil
-}
-
-// alreadyFinal succeeds if the tenant has its final backup.
+// alreadyFinal succeeds if the tenant has the final backup of this teardown. That of
+// one that was cancelled is none: the tenant has been in service since.
 func (b *backup) alreadyFinal(ctx context.Context, closed error) error {
 	found, err := b.repo.initialised(ctx)
 	if err != nil {
@@ -466,12 +472,12 @@ func (b *backup) alreadyFinal(ctx context.Context, closed error) error {
 			return err
 		}
 		last := newest(runs(all), func(r *run) bool { return r.uid == b.UID })
-		if last != nil && last.kind == kindFinal {
+		if last != nil && last.kind == kindFinal && last.occasion == b.occasion {
 			slog.InfoContext(ctx, "The database is closed, and the tenant has its final backup already", "run", last.id)
 			return nil
 		}
 	}
-	return fmt.Errorf("database %q is closed before tenant %s (%s) had its final backup: open it, ALTER DATABASE %q ALLOW_CONNECTIONS true, and let this run again: %w", b.Database, b.Name, b.UID, b.Database, closed)
+	return fmt.Errorf("database %q is closed before tenant %s (%s) had its final backup of this teardown: open it, ALTER DATABASE %q ALLOW_CONNECTIONS true, and let this run again: %w", b.Database, b.Name, b.UID, b.Database, closed)
 }
 
 // byteCounter counts what is written to it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -84,24 +85,34 @@ func BackupRetention(ctx context.Context, c BackupRetentionConfig) error {
 // clean a repository of what has expired, and of what killed runs left. It
 // returns how many runs it removed.
 func (r *repository) clean(ctx context.Context, now time.Time) (int, error) {
-	snapshots, err := r.snapshots(ctx)
-	if err != nil {
-		return 0, err
-	}
-	all := runs(snapshots)
-	old := expired(all, nil, now)
-	if len(old) == 0 {
-		if err := r.prune(ctx); err != nil {
-			return 0, fmt.Errorf("cannot free what no backup uses: %w", err)
+	removed := 0
+	for {
+		snapshots, err := r.snapshots(ctx)
+		if err != nil {
+			return removed, err
 		}
-	} else if err := r.forget(ctx, snapshotsOf(old)); err != nil {
-		return 0, fmt.Errorf("cannot remove expired backups: %w", err)
-	}
+		all := runs(snapshots)
+		old := expired(all, now)
+		if len(old) > 0 {
+			if err := r.forget(ctx, snapshotsOf(old)); err != nil {
+				return removed, fmt.Errorf("cannot remove expired backups: %w", err)
+			}
+			removed += len(old)
+			// A tombstone goes once it is all that is left of its tenant.
+			continue
+		}
+		if removed == 0 {
+			if err := r.prune(ctx); err != nil {
+				return 0, fmt.Errorf("cannot free what no backup uses: %w", err)
+			}
+		}
 
-	about := []any{"repository", r.at.String(), "runs", len(all) - len(old), "removed", len(old)}
-	if last := newest(all, func(*run) bool { return true }); last != nil {
-		about = append(about, "newest", last.at.UTC().Format(time.RFC3339), "gone", last.kind == kindFinal)
+		about := []any{"repository", r.at.String(), "runs", len(all), "removed", removed}
+		if last := newest(all, func(*run) bool { return true }); last != nil {
+			ofTenant := slices.DeleteFunc(all, func(r *run) bool { return r.uid != last.uid })
+			about = append(about, "newest", last.at.UTC().Format(time.RFC3339), "gone", tombstone(ofTenant) != nil)
+		}
+		slog.InfoContext(ctx, "Looked after a repository", about...)
+		return removed, nil
 	}
-	slog.InfoContext(ctx, "Looked after a repository", about...)
-	return len(old), nil
 }

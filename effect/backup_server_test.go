@@ -59,6 +59,7 @@ func (v *vault) environ(tenant Tenant, more ...map[string]string) map[string]str
 		"RESTIC_REPOSITORY":     v.s3.Repository("acme-023"),
 		"RESTIC_PASSWORD":       repositoryPassword,
 		"BACKUP_RETENTION_DAYS": "30",
+		"BACKUP_OCCASION":       firstTeardown,
 	}}, more...)...)
 }
 
@@ -70,6 +71,12 @@ func (v *vault) restores(as string, more map[string]string) map[string]string {
 		"RESTORE_AS": as,
 	}, more)
 }
+
+// Teardowns of a tenant, as the function names them.
+const (
+	firstTeardown  = "2026-11-21T02:00:00Z"
+	secondTeardown = "2026-11-28T09:30:00Z"
+)
 
 const repositoryPassword = `pa"ss' $(word) \`
 
@@ -730,8 +737,11 @@ func TestFinalBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.GoneSince == nil || time.Since(*r.GoneSince) > time.Minute || r.RetentionDays != 30 {
-		t.Errorf("the tombstone says %v, %d days", r.GoneSince, r.RetentionDays)
+	if r.Occasion != firstTeardown || r.RetentionDays != 30 || last.occasion != firstTeardown {
+		t.Errorf("the receipt is of occasion %q, its tag of %q, and it promises %d days", r.Occasion, last.occasion, r.RetentionDays)
+	}
+	if tombstone(got) != nil {
+		t.Error("a final backup says that the tenant is gone, though its teardown can be cancelled")
 	}
 
 	closeDatabase(false)
@@ -744,8 +754,71 @@ func TestFinalBackup(t *testing.T) {
 	if code, log := runChild(t, "final-backup", v.environ(namesake)); code != ExitFailed {
 		t.Errorf("the final backup of another tenant of that name is taken for this one's: %d\n%s", code, log)
 	}
+	// The first teardown was cancelled, and the tenant was in service for a week.
+	again := v.environ(acme, map[string]string{"BACKUP_OCCASION": secondTeardown})
+	if code, log := runChild(t, "final-backup", again); code != ExitFailed || !strings.Contains(log, "final backup of this teardown") {
+		t.Errorf("the final backup of a teardown that was cancelled is taken for the next one's: %d\n%s", code, log)
+	}
+	closeDatabase(true)
+	mustRun(t, "final-backup", again)
+	closeDatabase(false)
+	mustRun(t, "final-backup", again)
+	if code, log := runChild(t, "final-backup", environ); code != ExitFailed {
+		t.Errorf("the final backup of the next teardown is taken for this one's: %d\n%s", code, log)
+	}
 	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, "DROP DATABASE "+quote(acme.Database))
+	mustRun(t, "final-backup", again)
+
+	environ["BACKUP_OCCASION"] = "a, b"
+	if code, log := runChild(t, "final-backup", environ); code != ExitHopeless || !strings.Contains(log, "BACKUP_OCCASION") {
+		t.Errorf("an occasion that is no tag: %d\n%s", code, log)
+	}
+}
+
+// A tombstone is all that makes a tenant's backups those of one that is gone.
+func TestBackupTombstone(t *testing.T) {
+	v := newVault(t)
+	environ := v.environ(acme)
+	if log := mustRun(t, "backup-tombstone", environ); !strings.Contains(log, "has no backups") {
+		t.Errorf("a tenant without a repository:\n%s", log)
+	}
+	if found, err := v.repository(t, "acme-023").initialised(t.Context()); found || err != nil {
+		t.Errorf("a tenant without backups gets a repository: %v", err)
+	}
+
 	mustRun(t, "final-backup", environ)
+	namesake := acme
+	namesake.UID = "another"
+	if log := mustRun(t, "backup-tombstone", v.environ(namesake)); !strings.Contains(log, "has no backups") {
+		t.Errorf("a tenant that was never backed up, under a name that had another:\n%s", log)
+	}
+	if tombstone(v.runs(t)) != nil {
+		t.Error("a tombstone is there before the tenant is gone")
+	}
+	noSecrets(t, mustRun(t, "backup-tombstone", environ), environ)
+	if log := mustRun(t, "backup-tombstone", environ); !strings.Contains(log, "has its tombstone already") {
+		t.Errorf("run twice:\n%s", log)
+	}
+	all := v.runs(t)
+	mark := tombstone(all)
+	if mark == nil || len(all) != 2 || mark.occasion != firstTeardown || mark.promised != 30 || mark.uid != acme.UID {
+		t.Fatalf("a tombstone beside the final backup is wanted, got %+v", mark)
+	}
+	out, err := v.repository(t, "acme-023").output(t.Context(), "dump", "--no-lock", mark.snapshots[0], "/"+tombstoneFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got epitaph
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := epitaph{Tenant: "acme", UID: acme.UID, ProjectID: 23, Database: acme.Database, Occasion: firstTeardown, RetentionDays: 30}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(epitaph{}, "GoneSince")); diff != "" {
+		t.Errorf("what it says: -want, +got:\n%s", diff)
+	}
+	if time.Since(got.GoneSince) > time.Minute {
+		t.Errorf("gone since %s", got.GoneSince)
+	}
 }
 
 // aged puts a run of some days ago into a repository.
@@ -760,8 +833,14 @@ func aged(t *testing.T, repo *repository, id, uid, kind string, days int, parts 
 	}
 	for _, part := range parts {
 		tags := fmt.Sprintf("uid=%s,run=%s,kind=%s,part=%s", uid, id, kind, part)
-		if part == partReceipt {
+		switch part {
+		case partReceipt:
 			tags += ",retention=30,filestore=absent"
+		case partTombstone:
+			tags += ",retention=30"
+		}
+		if kind != kindBackup {
+			tags += ",occasion=" + firstTeardown
 		}
 		if _, err := repo.output(t.Context(), "backup", "--quiet", "--tag", tags,
 			"--time", time.Now().Add(-time.Duration(days)*day).Format("2006-01-02 15:04:05"), file); err != nil {
@@ -793,11 +872,13 @@ func newAgeing(t *testing.T, base string, storage Storage) ageing {
 func (a ageing) fill(t *testing.T) {
 	t.Helper()
 	aged(t, a.living, "a", "u1", kindFinal, 31, partDatabase, partReceipt)
+	aged(t, a.living, "at", "u1", kindTombstone, 31, partTombstone)
 	aged(t, a.living, "b", "u2", kindBackup, 40, partDatabase, partReceipt)
 	aged(t, a.living, "c", "u2", kindBackup, 35, partDatabase, partReceipt)
 	aged(t, a.living, "d", "u2", kindBackup, 3, partDatabase)
 	aged(t, a.gone, "e", "u3", kindBackup, 40, partDatabase, partReceipt)
 	aged(t, a.gone, "f", "u3", kindFinal, 31, partDatabase, partReceipt)
+	aged(t, a.gone, "ft", "u3", kindTombstone, 31, partTombstone)
 }
 
 func (a ageing) repository(t *testing.T, name string) *repository {

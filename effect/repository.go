@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 )
@@ -27,12 +28,17 @@ const (
 	tagPart      = "part"
 	tagFilestore = "filestore"
 	tagRetention = "retention"
+
+	// tagOccasion of a final run or a tombstone is the teardown that it belongs to.
+	tagOccasion = "occasion"
 )
 
-// Kinds of a run. The receipt of a final one is the tenant's tombstone.
+// Kinds of a run. A final backup is the last one before a tenant goes, and a
+// tombstone says that it is gone.
 const (
-	kindBackup = "backup"
-	kindFinal  = "final-backup"
+	kindBackup    = "backup"
+	kindFinal     = "final-backup"
+	kindTombstone = "tombstone"
 )
 
 // Parts of a run.
@@ -40,6 +46,7 @@ const (
 	partDatabase  = "database"
 	partFilestore = "filestore"
 	partReceipt   = "receipt"
+	partTombstone = "tombstone"
 )
 
 // filestoreAbsent is the value of tagFilestore where the tenant had none.
@@ -47,8 +54,9 @@ const filestoreAbsent = "absent"
 
 // Names of files in snapshots.
 const (
-	dumpFile    = "database.dump"
-	receiptFile = "receipt.json"
+	dumpFile      = "database.dump"
+	receiptFile   = "receipt.json"
+	tombstoneFile = "tombstone.json"
 )
 
 // Patience with a repository that somebody else has locked. A run that was
@@ -77,9 +85,21 @@ type receipt struct {
 	// RetentionDays that the tenant's tier asked for at that time.
 	RetentionDays int `json:"retentionDays"`
 
-	// GoneSince makes the receipt a tombstone: the tenant was taken away right
-	// after this backup.
-	GoneSince *time.Time `json:"goneSince,omitempty"`
+	// Occasion is the teardown that a final backup was made for. Another teardown
+	// needs another one.
+	Occasion string `json:"occasion,omitempty"`
+}
+
+// An epitaph is what a tombstone says: nothing of the tenant is left but its
+// backups. From then on all of them expire.
+type epitaph struct {
+	Tenant        string    `json:"tenant"`
+	UID           string    `json:"uid"`
+	ProjectID     int       `json:"projectId"`
+	Database      string    `json:"database"`
+	Occasion      string    `json:"occasion"`
+	GoneSince     time.Time `json:"goneSince"`
+	RetentionDays int       `json:"retentionDays"`
 }
 
 type dumpPart struct {
@@ -312,6 +332,36 @@ func summaryOf(s *summary) io.Writer {
 		}
 		return nil
 	}}
+}
+
+// save a snapshot. The host is the tenant and not the pod's name, which changes
+// every night: it is how restic finds the snapshot before.
+func (r *repository) save(tenant, tags string, args ...string) program {
+	return r.restic("backup", append([]string{"--quiet", "--json", "--host", tenant, "--tag", tags}, args...)...)
+}
+
+// write a snapshot of one file, which holds a value in JSON.
+func (r *repository) write(ctx context.Context, tenant, tags, file string, value any) error {
+	body, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	return r.whenUnlocked(ctx, untilLocksAreStale, func() error {
+		in, out, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer in.Close() //nolint:errcheck // The program has its own handle.
+		// What is written here is smaller than what a pipe holds.
+		_, err = out.Write(body)
+		if err := errors.Join(err, out.Close()); err != nil {
+			return err
+		}
+		var s summary
+		save := r.save(tenant, tags, "--stdin", "--stdin-filename", file)
+		save.stdin, save.stdout = in, summaryOf(&s)
+		return r.explain(save.run(ctx))
+	})
 }
 
 // forget snapshots, and free what only they used.

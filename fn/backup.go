@@ -76,9 +76,19 @@ func (t *tenancy) backupName() string {
 }
 
 // backupPod returns a pod that backs the tenant up.
-func (t *tenancy) backupPod(effect string) corev1.PodSpec {
+func (t *tenancy) backupPod(effect string, more ...corev1.EnvVar) corev1.PodSpec {
+	c := t.container(effect, t.postgresEnv(t.platform.Postgres.BackupSecret), filestoreEnv(), t.repositoryEnv(), more)
+	c.Resources = requirements(t.platform.Backup.Resources)
+	return t.pod(c,
+		withClaim("filestore", t.version.BackupFilestoreClaim, filestoreRoot, true),
+		withScratch("scratch", scratchPath),
+	)
+}
+
+// repositoryEnv tells an effect where the tenant's backups are.
+func (t *tenancy) repositoryEnv() []corev1.EnvVar {
 	b := t.platform.Backup
-	env := []corev1.EnvVar{
+	return append([]corev1.EnvVar{
 		plainEnv("RESTIC_REPOSITORY", t.backupRepository()),
 		secretEnv("RESTIC_PASSWORD", b.RepositorySecret),
 		secretEnv("AWS_ACCESS_KEY_ID", v1beta1.SecretKey{Name: b.StorageSecret, Key: "access-key"}),
@@ -86,13 +96,7 @@ func (t *tenancy) backupPod(effect string) corev1.PodSpec {
 		plainEnv("AWS_DEFAULT_REGION", b.Region),
 		plainEnv("RESTIC_CACHE_DIR", scratchPath),
 		plainEnv("BACKUP_RETENTION_DAYS", fmt.Sprint(t.tier.RetentionDays)),
-	}
-	c := t.container(effect, t.postgresEnv(t.platform.Postgres.BackupSecret), filestoreEnv(), env, t.storageAuthority().env())
-	c.Resources = requirements(b.Resources)
-	return t.pod(c,
-		withClaim("filestore", t.version.BackupFilestoreClaim, filestoreRoot, true),
-		withScratch("scratch", scratchPath),
-	)
+	}, t.storageAuthority().env()...)
 }
 
 // backupRepository is the tenant's own: one that is locked, damaged or leaked is
@@ -153,8 +157,29 @@ func finalBackup(t *tenancy) jobSpec {
 		key:       effectFinalBackup,
 		namespace: t.platform.Backup.Namespace,
 		deadline:  t.platform.Backup.Deadline.Duration,
-		pod:       func() corev1.PodSpec { return t.backupPod(effectFinalBackup) },
+		pod:       func() corev1.PodSpec { return t.backupPod(effectFinalBackup, t.occasionEnv()) },
 	}
+}
+
+// backupTombstone says in the tenant's repository that the tenant is gone.
+func backupTombstone(t *tenancy) jobSpec {
+	return jobSpec{
+		key:       effectBackupTombstone,
+		namespace: t.platform.Backup.Namespace,
+		// It is done within seconds, but for a lock that was left in the repository.
+		deadline: t.platform.Backup.Deadline.Duration,
+		pod: func() corev1.PodSpec {
+			c := t.container(effectBackupTombstone, t.repositoryEnv(), []corev1.EnvVar{t.occasionEnv()})
+			c.Resources = requirements(t.platform.Backup.Resources)
+			return t.pod(c, withScratch("scratch", scratchPath))
+		},
+	}
+}
+
+// occasionEnv tells an effect which teardown it is run for: the last backup of one
+// that was cancelled isn't the next one's.
+func (t *tenancy) occasionEnv() corev1.EnvVar {
+	return plainEnv("BACKUP_OCCASION", t.teardownRun())
 }
 
 // annotationSkipFinalBackup lets one tenant's data go without a last backup. Its

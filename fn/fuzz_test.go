@@ -20,7 +20,7 @@ var ours = []string{
 	"guard", "database", "route", "backup",
 	"filestore-clone", "module-install", "tenant-prepare", "smoke-test", "matrix-room-create", "account-webhook", "client-provisioned",
 	"tier-modules", "suspend-fence", "suspend-backup", "suspend-drain", "unfence",
-	"fence", "final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned",
+	"fence", "final-backup", "connections-drain", "filestore-wipe", "backup-tombstone", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned",
 }
 
 // answer a request twice, and check what holds for every answer to any request.

@@ -113,6 +113,7 @@ const (
 	effectFinalBackup         = "final-backup"
 	effectConnectionsDrain    = "connections-drain"
 	effectFilestoreWipe       = "filestore-wipe"
+	effectBackupTombstone     = "backup-tombstone"
 	effectMatrixRoomRetire    = "matrix-room-retire"
 	effectDeprovisionWebhook  = "deprovision-webhook"
 	effectClientDeprovisioned = "client-deprovisioned"
@@ -133,7 +134,7 @@ var (
 	}
 	suspensionEffects = []string{effectSuspendFence, effectSuspendBackup, effectSuspendDrain}
 	teardownEffects   = []string{
-		effectFence, effectFinalBackup, effectConnectionsDrain, effectFilestoreWipe,
+		effectFence, effectFinalBackup, effectConnectionsDrain, effectFilestoreWipe, effectBackupTombstone,
 		effectMatrixRoomRetire, effectDeprovisionWebhook, effectClientDeprovisioned,
 	}
 )

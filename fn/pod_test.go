@@ -169,7 +169,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 		}
 		// All of them were seen.
 		want := []string{
-			"account-webhook", "backup", "client-deprovisioned", "client-provisioned", "connections-drain", "deprovision-webhook",
+			"account-webhook", "backup", "backup-tombstone", "client-deprovisioned", "client-provisioned", "connections-drain", "deprovision-webhook",
 			"fence", "suspend-fence", "unfence",
 			"filestore-wipe", "final-backup", "matrix-room-create", "matrix-room-retire", "smoke-test", "suspend-backup", "suspend-drain", "tenant-prepare",
 		}

@@ -91,6 +91,14 @@ var teardown = []step{
 		applies: hadDatabase, otherwise: "the tenant never had a database of its own",
 	},
 
+	// A last backup says nothing of the tenant's end, since a teardown can be cancelled
+	// until the drop; and a tenant whose last backup was waived has older ones. So it
+	// is said now, or the newest of them would be kept for ever.
+	{
+		name: "tombstone", key: effectBackupTombstone, take: stage(backupTombstone), does: "marks the tenant's backups, so that all of them expire",
+		applies: hadDatabase, otherwise: "the tenant never had a database of its own",
+	},
+
 	// What was told of the tenant's coming is told of its going.
 	{
 		name: "retire", key: effectMatrixRoomRetire, optional: true, take: stage(matrixRoomRetire), does: "closes the support room",

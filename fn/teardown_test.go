@@ -36,7 +36,8 @@ func TestTeardown(t *testing.T) {
 				{"guard"},
 				{"filestore-wipe", "guard"},
 				// A Job stays until the ledger is known to be written.
-				{"filestore-wipe", "guard", "matrix-room-retire"},
+				{"backup-tombstone", "filestore-wipe", "guard"},
+				{"backup-tombstone", "guard", "matrix-room-retire"},
 				{"deprovision-webhook", "guard", "matrix-room-retire"},
 				{"client-deprovisioned", "deprovision-webhook", "guard"},
 				{"client-deprovisioned", "guard"},
@@ -59,7 +60,8 @@ func TestTeardown(t *testing.T) {
 				{"database", "guard"},
 				{"guard"},
 				{"filestore-wipe", "guard"},
-				{"filestore-wipe", "guard", "matrix-room-retire"},
+				{"backup-tombstone", "filestore-wipe", "guard"},
+				{"backup-tombstone", "guard", "matrix-room-retire"},
 				{"deprovision-webhook", "guard", "matrix-room-retire"},
 				{"client-deprovisioned", "deprovision-webhook", "guard"},
 				{"client-deprovisioned", "guard"},
@@ -97,6 +99,7 @@ func TestTeardown(t *testing.T) {
 				{"database", "guard"},
 				{"guard"},
 				{"filestore-wipe", "guard"},
+				{"backup-tombstone", "filestore-wipe", "guard"},
 			},
 		},
 		"Nothing": {
@@ -343,6 +346,7 @@ func TestTeardownStops(t *testing.T) {
 	}{
 		"FinalBackup": {reason: "No data goes without a last backup.", key: "final-backup", stops: true, says: "planapulse.com/skip-final-backup=acme"},
 		"Drain":       {reason: "A database with sessions isn't dropped.", key: "connections-drain", stops: true, says: "kubectl -n crossplane-system delete job"},
+		"Tombstone":   {reason: "A backup that nobody knows to be a gone tenant's would be kept for ever.", key: "backup-tombstone", stops: true, says: "kubectl -n backup delete job"},
 		"Wipe":        {reason: "Files don't stay behind unnoticed.", key: "filestore-wipe", stops: true, says: "kubectl -n plana-odoo-18 delete job"},
 		"Retire":      {reason: "A room is worth no more at the end than at the beginning.", key: "matrix-room-retire"},
 		"Portal":      {reason: "The portal must know.", key: "deprovision-webhook", stops: true, says: "http://pulse-account-api.pulse-account.svc:8080"},

@@ -227,6 +227,13 @@ func (w *World) effect(o *object) error {
 			db.fenced = false
 		}
 
+	case "backup-tombstone":
+		// A tenant that was never backed up gets no repository.
+		if r := repositoryOf(env); slices.ContainsFunc(w.snapshots[r], func(s snapshot) bool { return s.uid == uid }) {
+			w.tombs[r] = append(w.tombs[r], tomb{uid, env["BACKUP_OCCASION"]})
+			w.checkTomb(o)
+		}
+
 	case "connections-drain":
 		if db == nil {
 			return nil
@@ -278,14 +285,17 @@ func (w *World) backUp(env map[string]string, final bool, content, files int) er
 		return fmt.Errorf("database %s does not exist (3D000)", name)
 	}
 	if !db.allowConnections {
-		// A last backup needs no second one once there is one.
-		if final && w.hasBackup(name, db.content, w.filesContent(name)) {
-			return nil
+		// A last backup needs no second one once there is one of the same teardown.
+		if all := w.snapshots[repository]; final && len(all) > 0 {
+			if last := all[len(all)-1]; last.uid == env["TENANT_UID"] && last.occasion != "" && last.occasion == env["BACKUP_OCCASION"] {
+				return nil
+			}
 		}
 		return fmt.Errorf("database %s is not currently accepting connections", name)
 	}
 	w.snapshots[repository] = append(w.snapshots[repository], snapshot{
 		database: name, uid: env["TENANT_UID"], content: content, files: files, verified: true,
+		occasion: env["BACKUP_OCCASION"],
 	})
 	return nil
 }

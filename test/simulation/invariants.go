@@ -125,7 +125,7 @@ func (l *life) id(o *object) string { return o.key() + " " + o.annotation(annota
 
 // teardownKeys, suspensionKeys: Jobs that come and go with an occasion.
 var (
-	teardownKeys   = []string{"fence", "final-backup", "connections-drain", "filestore-wipe", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned"}
+	teardownKeys   = []string{"fence", "final-backup", "connections-drain", "filestore-wipe", "backup-tombstone", "matrix-room-retire", "deprovision-webhook", "client-deprovisioned"}
 	suspensionKeys = []string{"suspend-fence", "suspend-backup", "suspend-drain"}
 )
 
@@ -429,6 +429,9 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 		return
 	}
 	l.began = true
+	if w.hasSnapshots(l.uid) && !w.entombed(l.uid) && !l.handled {
+		w.violate(invariantBackup, "%s goes, and nobody knows that its newest backup isn't to be kept for ever", xr.name)
+	}
 	for _, o := range w.composedBy(xr.uid()) {
 		if o.key() != "guard" && !(o.kind == kindJob && o.unreferenced) && !(o.kind == kindJob && (completed(o) || o.deleting())) {
 			if o.kind == kindJob && slices.Contains(teardownKeys, o.key()) && jobFailed(o) {
@@ -490,6 +493,21 @@ func (w *World) checkLoss(o *object, db *database) {
 	case db.foreign && !l.adopted:
 	case db.content > 0 && !w.hasBackup(db.name, db.content, w.filesContent(db.name)):
 		w.violate(invariantBackup, "database %s goes with data that no verified backup has", db.name)
+	}
+}
+
+// checkTomb is called when a tenant's backups are marked as those of one that is
+// gone: from then on its newest expires like any other, so it must be gone for good.
+func (w *World) checkTomb(o *object) {
+	l := w.lives[o.controller()]
+	if l == nil || l.handled {
+		return
+	}
+	switch db := w.databases[databaseOf(l.name)]; {
+	case !l.dropped:
+		w.violate(invariantBackup, "the backups of %s expire, though its deletion can be cancelled", l.name)
+	case db != nil && !db.foreign:
+		w.violate(invariantBackup, "the backups of %s expire, though its database is there", l.name)
 	}
 }
 
@@ -620,8 +638,11 @@ func (w *World) checkEffect(o *object, program string, env map[string]string) {
 	if env["TENANT_UID"] != l.uid || env["TENANT_NAME"] != l.name {
 		w.violate(invariantCore, "%s of %s works for %s", program, l.name, env["TENANT_NAME"])
 	}
-	if strings.HasSuffix(program, "backup") && !repositoryBelongs(repositoryOf(env), l.name, l.project) {
+	if strings.Contains(program, "backup") && !repositoryBelongs(repositoryOf(env), l.name, l.project) {
 		w.violate(invariantForeign, "%s of %s goes into %s", program, l.name, repositoryOf(env))
+	}
+	if occasion, told := env["BACKUP_OCCASION"]; told && occasion != o.annotation(annotationRun) {
+		w.violate(invariantBackup, "%s of %s is for the teardown %q, and is told of %q: what one that was cancelled has left would do for it", program, l.name, o.annotation(annotationRun), occasion)
 	}
 	if program == "client-provisioned" && !w.streamed[notice{l.uid, program}] && !w.served(env["TENANT_DATABASE"]) && !l.handled && !o.deleting() {
 		db := w.databases[env["TENANT_DATABASE"]]

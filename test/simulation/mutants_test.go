@@ -330,6 +330,35 @@ var theMutants = map[string]mutant{
 		breaks: []invariant{invariantPublished},
 		says:   onDesired("database", func(o *structpb.Struct) { set(o, odooRole, "spec", "forProvider", "owner") }),
 	},
+	"takes every teardown for the same one": {
+		breaks: []invariant{invariantBackup},
+		says: onNewPods(func(c *structpb.Struct) {
+			for _, e := range c.GetFields()["env"].GetListValue().GetValues() {
+				if v := e.GetStructValue(); v.GetFields()["name"].GetStringValue() == "BACKUP_OCCASION" {
+					v.Fields["value"] = structpb.NewStringValue("teardown")
+				}
+			}
+		}),
+	},
+	"has the backups of a tenant expire that may yet stay": {
+		breaks: []invariant{invariantBackup},
+		says: onNewPods(func(c *structpb.Struct) {
+			args := c.GetFields()["args"].GetListValue().GetValues()
+			if len(args) == 2 && args[1].GetStringValue() == "final-backup" {
+				args[1] = structpb.NewStringValue("backup-tombstone")
+			}
+		}),
+	},
+	"lets nobody know whose backups are to expire": {
+		breaks: []invariant{invariantBackup},
+		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if r := rsp.GetDesired().GetResources()["backup-tombstone"]; r != nil {
+				for _, c := range containersOf(r.GetResource()) {
+					c.GetFields()["args"].GetListValue().Values[1] = structpb.NewStringValue("connections-drain")
+				}
+			}
+		},
+	},
 	"wipes the files while the database is being dropped": {
 		breaks: []invariant{invariantOrder},
 		sees: func(req *fnv1.RunFunctionRequest) {

@@ -17,6 +17,7 @@ type outside struct {
 	stream    []notice
 	streamed  map[notice]bool
 	snapshots map[string][]snapshot // by repository
+	tombs     map[string][]tomb     // by repository
 
 	// written counts all that was ever written, so that no two contents are
 	// alike, and a later one is greater.
@@ -85,7 +86,13 @@ type snapshot struct {
 	content  int
 	files    int
 	verified bool
+
+	// occasion is the teardown that it was made for, if it is a last one.
+	occasion string
 }
+
+// A tomb marks a tenant's backups as those of one that is gone: they expire.
+type tomb struct{ uid, occasion string }
 
 func newOutside() outside {
 	return outside{
@@ -95,6 +102,7 @@ func newOutside() outside {
 		rooms:     map[string]*room{},
 		streamed:  map[notice]bool{},
 		snapshots: map[string][]snapshot{},
+		tombs:     map[string][]tomb{},
 	}
 }
 
@@ -507,6 +515,26 @@ func (w *World) hasBackup(name string, content, files int) bool {
 			if s.verified && s.database == name && s.content >= content && s.files >= files {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// hasSnapshots tells whether there is a backup of a tenant's in any repository.
+func (w *World) hasSnapshots(uid string) bool {
+	for _, all := range w.snapshots {
+		if slices.ContainsFunc(all, func(s snapshot) bool { return s.uid == uid }) {
+			return true
+		}
+	}
+	return false
+}
+
+// entombed tells whether the backups of a tenant are marked.
+func (w *World) entombed(uid string) bool {
+	for _, all := range w.tombs {
+		if slices.ContainsFunc(all, func(t tomb) bool { return t.uid == uid }) {
+			return true
 		}
 	}
 	return false
