@@ -83,7 +83,7 @@ func testCleanup(t *testing.T, c *cluster, r *report) {
 			line.stop()
 			r.note("from the delete of acme until it was gone, with 10 s of grace: %s, by %s",
 				time.Since(began).Round(100*time.Millisecond), strings.Join(line.teardown(), ", "))
-			want := []string{"grace", "withdraw", "open", "final-backup", "close", "drain", "drop", "wipe", "tombstone", "retire", "account", "announce", "gone"}
+			want := []string{"grace", "withdraw", "disown", "fence", "open", "final-backup", "close", "drain", "drop", "wipe", "tombstone", "retire", "account", "announce", "gone"}
 			if !inOrder(line.teardown(), want) {
 				t.Errorf("steps: want an order of %v, got %v", want, line.teardown())
 			}
