@@ -2,13 +2,12 @@ package effect
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
-
-	"io"
 )
 
 // TestCopyCounter counts in what pg_restore writes, however it comes in, what no

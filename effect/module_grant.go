@@ -73,7 +73,7 @@ func ModuleGrant(ctx context.Context, c ModuleGrantConfig) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("Odoo cannot install its modules into database %q: %w", c.Database, err)
+		return fmt.Errorf("cannot have Odoo install its modules into database %q: %w", c.Database, err)
 	}
 	// Odoo can live without.
 	for _, extension := range lacking {

@@ -84,9 +84,9 @@ func (t *tenancy) mountAuthorities(p *corev1.PodSpec) {
 		}
 		needed := false
 		for _, containers := range [][]corev1.Container{p.InitContainers, p.Containers} {
-			for i, c := range containers {
-				if toldOf(c, a.variable) {
-					containers[i].VolumeMounts = append(c.VolumeMounts, a.mount())
+			for i := range containers {
+				if c := &containers[i]; toldOf(*c, a.variable) {
+					c.VolumeMounts = append(c.VolumeMounts, a.mount())
 					needed = true
 				}
 			}

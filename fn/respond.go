@@ -176,7 +176,7 @@ func setStatus(rsp *fnv1.RunFunctionResponse, status *structpb.Struct, ready boo
 	if xr.Resource.Fields == nil {
 		xr.Resource.Fields = map[string]*structpb.Value{}
 	}
-	if before := xr.Resource.Fields[partStatus].GetStructValue(); before != nil {
+	if before := xr.GetResource().GetFields()[partStatus].GetStructValue(); before != nil {
 		status = merged(before, status)
 	}
 	xr.Resource.Fields[partStatus] = structpb.NewStructValue(status)
@@ -198,7 +198,7 @@ func merged(under, over *structpb.Struct) *structpb.Struct {
 		out.Fields = map[string]*structpb.Value{}
 	}
 	for name, v := range over.GetFields() {
-		below, above := out.Fields[name].GetStructValue(), v.GetStructValue()
+		below, above := out.GetFields()[name].GetStructValue(), v.GetStructValue()
 		if below != nil && above != nil {
 			v = structpb.NewStructValue(merged(below, above))
 		}

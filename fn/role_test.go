@@ -1,6 +1,7 @@
 package fn_test
 
 import (
+	"maps"
 	"testing"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -39,9 +40,7 @@ func TestReleaseRole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, acme())
 			w.others = []object{template("pro-template-18")}
-			for field, value := range tc.platform {
-				w.platform[field] = value
-			}
+			maps.Copy(w.platform, tc.platform)
 			prepare := kubelet(jobsOf(t, w)["tenant-prepare"].Spec.Template.Spec.Containers[0])
 			if diff := cmp.Diff(tc.want, prepare["ODOO_ROLE"]); diff != "" {
 				t.Errorf("%s\ntenant-prepare's ODOO_ROLE: -want, +got:\n%s", tc.reason, diff)

@@ -8,6 +8,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -236,7 +237,7 @@ func (t *tenancy) unreferenced() []string {
 	at := map[string]place{keyDatabase: {sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.client.GetName()}}
 	if d := t.client.Status.Deletion; d == nil || d.Step == stepGrace || d.Step == stepWithdraw {
 		// Later on they have been seen gone.
-		at[keyRoute] = place{gwv1.SchemeGroupVersion.WithKind("HTTPRoute"), t.version.Namespace, t.client.GetName()}
+		at[keyRoute] = place{schema.FromAPIVersionAndKind(gwv1.GroupVersion.String(), "HTTPRoute"), t.version.Namespace, t.client.GetName()}
 		at[keyBackup] = place{batchv1.SchemeGroupVersion.WithKind("CronJob"), t.platform.Backup.Namespace, t.backupName()}
 	}
 	var missed []string
