@@ -28,6 +28,11 @@ func aDatabase(tb testing.TB, ready fnv1.Ready, policies string, params ...strin
 	if policies == mayCreate {
 		params = append(params, birthmark)
 	}
+	published := ""
+	if slices.Contains(params, ownedByOdoo) {
+		published = `
+    planapulse.com/published: "true"`
+	}
 	return &fnv1.Resource{Ready: ready, Resource: document(tb, `
 apiVersion: postgresql.sql.m.crossplane.io/v1alpha1
 kind: Database
@@ -35,7 +40,7 @@ metadata:
   name: acme
   namespace: crossplane-system
   annotations:
-    crossplane.io/external-name: acme.planapulse.app
+    crossplane.io/external-name: acme.planapulse.app`+published+`
   labels:
     app.kubernetes.io/name: planaclient
     app.kubernetes.io/instance: acme

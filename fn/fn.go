@@ -19,7 +19,6 @@
 package fn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,15 +102,16 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 }
 
 // checkKind returns an error for a composite resource of a kind that this function
-// doesn't compose. One without a kind is for the rest of the function to refuse.
+// doesn't compose. One that doesn't say what it is is for the rest of the function to
+// refuse.
 func checkKind(xr *structpb.Struct) error {
 	apiVersion, kind := stringAt(xr, "apiVersion"), stringAt(xr, "kind")
 	group, _, _ := strings.Cut(apiVersion, "/")
-	if kind == "" || group == v1alpha1.Group && kind == v1alpha1.PLANAClientKind {
+	if kind == "" || apiVersion == "" || group == v1alpha1.Group && kind == v1alpha1.PLANAClientKind {
 		return nil
 	}
 	return fmt.Errorf("cannot compose a %s of %s: this function composes %s.%s. Take its step out of the Composition's pipeline, or have the Composition's compositeTypeRef name that kind",
-		kind, cmp.Or(apiVersion, "no apiVersion"), v1alpha1.PLANAClientKind, v1alpha1.Group)
+		kind, apiVersion, v1alpha1.PLANAClientKind, v1alpha1.Group)
 }
 
 // read a request, unless it has to be refused.

@@ -48,6 +48,13 @@ func answer(tb testing.TB, w *world, req *fnv1.RunFunctionRequest) *fnv1.RunFunc
 	if err != nil {
 		tb.Fatalf("the response can't be sent: %v", err)
 	}
+	if fatal := resultsOf(rsp, fnv1.Severity_SEVERITY_FATAL); len(fatal) == 1 && strings.HasPrefix(fatal[0], "cannot compose a ") {
+		// Another kind is none of this function's, and nothing of it is touched.
+		if keys := keysOf(rsp); len(keys) > 0 {
+			tb.Errorf("a composite of another kind has %v: %v", keys, fatal)
+		}
+		return rsp
+	}
 	if conditionOf(rsp, "Accepted") == nil {
 		tb.Errorf("the response doesn't say whether the request is accepted: %v", rsp)
 	}

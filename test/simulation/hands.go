@@ -135,7 +135,7 @@ func (w *World) restoreCluster() bool {
 			w.tenants[l.name] = &tenant{name: l.name, dirty: true}
 		}
 		if (xr != nil || now[l.uid] != nil) && (leaves(xr) || leaves(now[l.uid])) {
-			l.handled = true
+			l.handled, l.misremembered = true, true
 		}
 		l.dropped = xr != nil && isTrue(xr.body, "status", "deletion", "irrevocable")
 		// What was done since is done again: the ledger doesn't know.

@@ -101,6 +101,10 @@ type life struct {
 	// came that long after it was asked for that nobody has seen it since.
 	created, late bool
 
+	// misremembered tells that the cluster was restored to a time in which the tenant
+	// was leaving, or wasn't there, while the world outside went on.
+	misremembered bool
+
 	// orphaned tells whether the tenant was deleted with --cascade=orphan.
 	orphaned bool
 
@@ -618,7 +622,7 @@ func (w *World) checkObject(xr, o *object) {
 // prepared, it shares its template's secrets, and Odoo must not serve it.
 func (w *World) checkPublished(o *object, db *database) {
 	l := w.lives[o.controller()]
-	if l == nil || !w.served(db.name) {
+	if l == nil || l.misremembered || !w.served(db.name) {
 		return
 	}
 	if !db.foreign && !l.adopted && db.preparedFor != l.uid {
@@ -641,8 +645,8 @@ func (w *World) checkEffect(o *object, program string, env map[string]string) {
 	if strings.Contains(program, "backup") && !repositoryBelongs(repositoryOf(env), l.name, l.project) {
 		w.violate(invariantForeign, "%s of %s goes into %s", program, l.name, repositoryOf(env))
 	}
-	if occasion, told := env["BACKUP_OCCASION"]; told && occasion != o.annotation(annotationRun) {
-		w.violate(invariantBackup, "%s of %s is for the teardown %q, and is told of %q: what one that was cancelled has left would do for it", program, l.name, o.annotation(annotationRun), occasion)
+	if told, ok := env["BACKUP_OCCASION"]; ok && told != occasion(o.annotation(annotationRun)) {
+		w.violate(invariantBackup, "%s of %s is for the teardown %q, and is told of %q: what one that was cancelled has left would do for it", program, l.name, occasion(o.annotation(annotationRun)), told)
 	}
 	if program == "client-provisioned" && !w.streamed[notice{l.uid, program}] && !w.served(env["TENANT_DATABASE"]) && !l.handled && !o.deleting() {
 		db := w.databases[env["TENANT_DATABASE"]]
