@@ -1287,6 +1287,16 @@ func TestRestore(t *testing.T) {
 	t.Run("Copy", func(t *testing.T) {
 		const copied = "acme-copy.planapulse.app"
 		environ := v.restores(copied, nil)
+		if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "set RESTORE_COPY to true") {
+			t.Fatalf("a copy is made that nobody asked for: %d\n%s", code, log)
+		}
+		own := v.restores(acme.Database, map[string]string{"RESTORE_COPY": "true", "RESTORE_RUN": earlier})
+		v.lose(t, acme.Database)
+		if code, log := runChild(t, "restore", own); code != ExitHopeless || !strings.Contains(log, "a copy needs another name") {
+			t.Fatalf("a copy of a tenant's own name: %d\n%s", code, log)
+		}
+		mustRun(t, "restore", v.restores(acme.Database, nil))
+		environ["RESTORE_COPY"] = "true"
 		mustRun(t, "restore", environ)
 		for _, key := range []string{"database.secret", "database.uuid"} {
 			sql := "SELECT value FROM ir_config_parameter WHERE key = '" + key + "'"
@@ -1324,6 +1334,57 @@ func TestRestore(t *testing.T) {
 			t.Error("half a dump has become the tenant's database")
 		}
 	})
+}
+
+// Two tenants that had the same subdomain and project share a repository. Nobody is
+// given the other's data because it happens to be the latest.
+func TestRestoreOfTwoTenants(t *testing.T) {
+	v := newVault(t)
+	mustRun(t, "final-backup", v.environ(acme))
+	mustRun(t, "backup-tombstone", v.environ(acme))
+	earlier := v.runs(t)[0].id
+
+	namesake := acme
+	namesake.UID = "0c5f3a52-8a3b-4d3c-9a51-2f6f0c1d7e44"
+	v.pg.Exec(t, servers.PostgresOdoo, acme.Database, "DELETE FROM ir_attachment WHERE store_fname IS NULL")
+	mustRun(t, "backup", v.environ(namesake))
+	attachments := func() int { return one[int](t, v.pg, acme.Database, "SELECT count(*)::int FROM ir_attachment") }
+	v.lose(t, acme.Database)
+
+	environ := v.restores(acme.Database, nil)
+	code, log := runChild(t, "restore", environ)
+	if code != ExitHopeless {
+		t.Fatalf("the latest of two tenants is restored: %d\n%s", code, log)
+	}
+	for _, says := range []string{earlier, acme.UID, namesake.UID, kindFinal, acme.Database, "RESTORE_UID"} {
+		if !strings.Contains(log, says) {
+			t.Errorf("the refusal doesn't say %s:\n%s", says, log)
+		}
+	}
+
+	environ["RESTORE_UID"] = acme.UID
+	mustRun(t, "restore", environ)
+	mustRun(t, "restore", environ)
+	if n := attachments(); n != 540 {
+		t.Errorf("the earlier tenant had 540 attachments, got %d", n)
+	}
+	environ["RESTORE_UID"] = namesake.UID
+	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "comes from run "+earlier) {
+		t.Errorf("the earlier tenant's database is taken for the later one's: %d\n%s", code, log)
+	}
+	v.lose(t, acme.Database)
+	mustRun(t, "restore", environ)
+	if n := attachments(); n != 40 {
+		t.Errorf("the later tenant had 40 attachments, got %d", n)
+	}
+
+	v.lose(t, acme.Database)
+	delete(environ, "RESTORE_UID")
+	environ["RESTORE_RUN"] = earlier
+	mustRun(t, "restore", environ)
+	if n := attachments(); n != 540 {
+		t.Errorf("the run that was asked for had 540 attachments, got %d", n)
+	}
 }
 
 func TestRestoreKilled(t *testing.T) {

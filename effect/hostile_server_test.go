@@ -309,7 +309,7 @@ func (s *siege) environ(t *testing.T, name string) map[string]string {
 		"RESTORE_ROLE": servers.PostgresRestore, "RESTORE_PASSWORD": s.pg.Password,
 		"FILESTORE_ROOT": s.root, "TEMPLATE_DATABASE": template,
 		"RESTIC_REPOSITORY": filepath.Join(s.repos, "acme-23"), "RESTIC_PASSWORD": s.secrets["RESTIC_PASSWORD"], "BACKUP_RETENTION_DAYS": "30",
-		"BACKUP_REPOSITORY_BASE": s.repos, "RESTORE_AS": hostileCopy,
+		"BACKUP_REPOSITORY_BASE": s.repos, "RESTORE_AS": hostileCopy, "RESTORE_COPY": "true",
 		"ODOO_MODULES": "base",
 		"SMOKE_URL":    s.web.URL, "SMOKE_PATIENCE": "3s",
 		"ACCOUNT_WEBHOOK_URL": s.web.URL, "ACCOUNT_WEBHOOK_SECRET": s.secrets["ACCOUNT_WEBHOOK_SECRET"], "ACCOUNT_EVENT": "tenant.provisioned", "ACCOUNT_PATIENCE": "3s",

@@ -10,9 +10,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +38,9 @@ type RestoreConfig struct {
 
 	Repository string `env:"RESTIC_REPOSITORY,required,notEmpty" doc:"The repository to restore from: s3:https://HOST/BUCKET/NAME-PROJECT or a folder."`
 	Run        string `env:"RESTORE_RUN"                         envDefault:"latest" doc:"Which backup: the run that its log names, or the latest."`
-	As         string `env:"RESTORE_AS,required,notEmpty"        doc:"Name of the database and of the filestore directory to restore into, neither of which may exist. Another name than the tenant's makes a copy, with secrets of its own."`
+	UID        string `env:"RESTORE_UID"                         doc:"Whose backup: the UID of the PLANAClient that it was made of. A repository is named after a tenant's subdomain and project, and may hold an earlier tenant's backups as well. The latest of two tenants is nobody's: then this, or a run, has to say which."`
+	As         string `env:"RESTORE_AS,required,notEmpty"        doc:"Name of the database and of the filestore directory to restore into, neither of which may exist. Another name than the tenant's makes a copy, with secrets of its own, if RESTORE_COPY says so."`
+	Copy       bool   `env:"RESTORE_COPY"                        envDefault:"false" doc:"Whether RESTORE_AS is meant to be another name than that of the database that was backed up."`
 }
 
 // Validate returns all that is wrong.
@@ -53,6 +57,9 @@ func (c RestoreConfig) Validate() error {
 	}
 	if !plainWord.MatchString(c.Run) {
 		errs = append(errs, fmt.Errorf("RESTORE_RUN: %q must be latest, or a run as a backup's log names it, such as 20261121T020000Z-abcdef", c.Run))
+	}
+	if c.UID != "" && !plainWord.MatchString(c.UID) {
+		errs = append(errs, fmt.Errorf("RESTORE_UID: %q must be a UID as metadata.uid of a PLANAClient has it", c.UID))
 	}
 	if err := validDatabaseName(c.As); err != nil {
 		errs = append(errs, fmt.Errorf("RESTORE_AS: %w", err))
@@ -147,6 +154,19 @@ func (r *restore) restore(ctx context.Context) error {
 	unfinished, isUnfinished := strings.CutPrefix(comment, unfinishedRestore)
 	restored, isRestored := strings.CutPrefix(comment, restoredFrom)
 	wants := func(run string) bool { return r.Run == latestRun || r.Run == run }
+	if exists && (isRestored || isUnfinished) && r.UID != "" {
+		// The comment names a run, and not whose it is.
+		run := restored
+		if isUnfinished {
+			run = unfinished
+		}
+		switch whose, err := r.whose(ctx, run); {
+		case err != nil:
+			return err
+		case whose != r.UID:
+			return Hopeless(fmt.Errorf("database %q exists, and comes from run %s of tenant %q, not of RESTORE_UID %s: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, run, whose, r.UID, r.As))
+		}
+	}
 	switch {
 	case exists && isRestored && wants(restored):
 		slog.InfoContext(ctx, "It is restored already: nothing to do", "run", restored, "database", r.As)
@@ -185,6 +205,20 @@ func (r *restore) restore(ctx context.Context) error {
 	return nil
 }
 
+// whose a run is: the UID of its tenant, or "" if the repository doesn't know it.
+func (r *restore) whose(ctx context.Context, run string) (string, error) {
+	snapshots, err := r.repo.snapshots(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, candidate := range runs(snapshots) {
+		if candidate.id == run {
+			return candidate.uid, nil
+		}
+	}
+	return "", nil
+}
+
 // isCopy tells whether what is restored gets another name than it had.
 func (r *restore) isCopy(source receipt) bool { return source.Database != r.As }
 
@@ -214,29 +248,92 @@ func (r *restore) receipt(ctx context.Context) (receipt, error) {
 		return receipt{}, err
 	}
 	all := runs(snapshots)
-	chosen := newest(all, func(candidate *run) bool { return r.Run == latestRun || r.Run == candidate.id })
-	if chosen == nil {
-		known := "it has none"
-		if len(all) > 0 {
-			var ids []string
-			for _, candidate := range all {
-				if candidate.complete() {
-					ids = append(ids, candidate.id)
-				}
-			}
-			known = "it has " + strings.Join(ids, ", ")
-		}
-		return receipt{}, Hopeless(fmt.Errorf("the repository has no complete backup of run %s; %s", r.Run, known))
+	chosen, err := choose(all, r.Run, r.UID)
+	var ambiguous *ambiguousError
+	if errors.As(err, &ambiguous) {
+		return receipt{}, Hopeless(fmt.Errorf("%w: %s", err, strings.Join(r.describe(ctx, ambiguous.candidates), "; ")))
+	}
+	if err != nil {
+		return receipt{}, Hopeless(err)
 	}
 	got, err := r.repo.receipt(ctx, *chosen.receipt)
 	if err != nil {
 		return receipt{}, err
 	}
 	// A name out of a repository becomes part of a path.
-	if err := validDatabaseName(got.Database); err != nil || got.Run != chosen.id {
-		return receipt{}, Hopeless(fmt.Errorf("the receipt of run %s isn't its own: it is of run %q, database %q", chosen.id, got.Run, got.Database))
+	if err := validDatabaseName(got.Database); err != nil || got.Run != chosen.id || got.UID != chosen.uid {
+		return receipt{}, Hopeless(fmt.Errorf("the receipt of run %s isn't its own: it is of run %q, tenant %q, database %q", chosen.id, got.Run, got.UID, got.Database))
+	}
+	switch {
+	case r.isCopy(got) && !r.Copy:
+		return receipt{}, Hopeless(fmt.Errorf("run %s is a backup of database %q, and RESTORE_AS is %q: if that is to be a copy, with secrets of its own, set RESTORE_COPY to true; if not, correct RESTORE_AS or RESTIC_REPOSITORY", got.Run, got.Database, r.As))
+	case !r.isCopy(got) && r.Copy:
+		return receipt{}, Hopeless(fmt.Errorf("RESTORE_COPY is true, and RESTORE_AS is the name of the database that was backed up, %q: a copy needs another name", got.Database))
 	}
 	return got, nil
+}
+
+// choose a complete run: the one that is named, or the latest, of the tenant that
+// is named, or of the only one that there is. Two tenants that had the same
+// subdomain and project share a repository, and the later one's customer must never
+// be given the earlier one's data because it happens to be the latest.
+func choose(all []*run, id, uid string) (*run, error) {
+	latestOf := map[string]*run{}
+	var known []string
+	for _, r := range all {
+		if !r.complete() {
+			continue
+		}
+		known = append(known, r.id)
+		if (id == latestRun || id == r.id) && (uid == "" || uid == r.uid) {
+			latestOf[r.uid] = r
+		}
+	}
+	candidates := slices.SortedFunc(maps.Values(latestOf), func(a, b *run) int { return b.at.Compare(a.at) })
+	switch {
+	case len(candidates) == 1:
+		return candidates[0], nil
+	case len(candidates) > 1:
+		return nil, &ambiguousError{id, candidates}
+	}
+	of, has := "", "none"
+	if uid != "" {
+		of = " of tenant " + uid
+	}
+	if len(known) > 0 {
+		has = strings.Join(known, ", ")
+	}
+	return nil, fmt.Errorf("the repository has no complete backup of run %s%s; it has %s", id, of, has)
+}
+
+// An ambiguousError is that a run was asked for which more than one tenant has.
+type ambiguousError struct {
+	id         string
+	candidates []*run
+}
+
+func (e *ambiguousError) Error() string {
+	return fmt.Sprintf("run %s could be that of %d tenants: choose one by RESTORE_UID, or by RESTORE_RUN", e.id, len(e.candidates))
+}
+
+// describe runs to a person who has to choose between them.
+func (r *restore) describe(ctx context.Context, candidates []*run) []string {
+	// There are as many as there were tenants of one name and project. What is said
+	// of them stays readable.
+	const most = 10
+	var all []string
+	for i, c := range candidates {
+		if i == most {
+			all = append(all, fmt.Sprintf("and %d more", len(candidates)-most))
+			break
+		}
+		database := "unknown: its receipt can't be read"
+		if got, err := r.repo.receipt(ctx, *c.receipt); err == nil {
+			database = fmt.Sprintf("%q", got.Database)
+		}
+		all = append(all, fmt.Sprintf("run %s of %s, %s, RESTORE_UID %s, database %s", c.id, c.at.UTC().Format(time.RFC3339), c.kind, c.uid, database))
+	}
+	return all
 }
 
 // loadingLock has one dump loaded at a time, since the role that loads it owns the

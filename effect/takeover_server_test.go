@@ -123,7 +123,7 @@ func TestTakeOver(t *testing.T) {
 			v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, "ALTER DATABASE "+quote(acme.Database)+" RESET ALL")
 			met(t, v.pg, tc.reason, acme.Database, servers.PostgresOdoo)
 			const copied = "acme-copy.planapulse.app"
-			mustRun(t, "restore", v.restores(copied, nil))
+			mustRun(t, "restore", v.restores(copied, map[string]string{"RESTORE_COPY": "true"}))
 			met(t, v.pg, tc.reason, copied, servers.PostgresOdoo, servers.PostgresRestore)
 
 			after := rolesOf(t, v.pg)

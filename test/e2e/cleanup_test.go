@@ -212,7 +212,7 @@ func (x *tenant) restore(t testing.TB, as string) {
 	c := x.cluster
 	cmd := exec.Command(c.function, "effect", "restore")
 	cmd.Env = append(os.Environ(),
-		"RESTORE_AS="+as, "FILESTORE_ROOT="+c.exports+"/odoo-"+x.version, "RESTIC_PASSWORD="+c.resticPassword, "AWS_DEFAULT_REGION=us-east-1",
+		"RESTORE_AS="+as, fmt.Sprintf("RESTORE_COPY=%t", as != x.database()), "FILESTORE_ROOT="+c.exports+"/odoo-"+x.version, "RESTIC_PASSWORD="+c.resticPassword, "AWS_DEFAULT_REGION=us-east-1",
 		"RESTIC_REPOSITORY="+c.s3.Repository(fmt.Sprintf("%s-%d", x.name, x.project)), "PATH="+postgresBin()+":"+os.Getenv("PATH"))
 	roles := map[string]string{
 		"ODOO_ROLE": servers.PostgresOdoo, "ODOO_PASSWORD": c.postgres.Password,

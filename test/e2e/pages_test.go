@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -365,6 +366,7 @@ func (p *reading) restores(c *cluster, as string) {
 		"value: pg01.planapulse.com", fmt.Sprintf("value: %q", c.lines.postgres.host),
 		`value: "5432"`, fmt.Sprintf(`value: "%d"`, c.lines.postgres.port),
 		"value: require", "value: disable",
+		`value: "false"`, fmt.Sprintf("value: %q", strconv.FormatBool(!strings.HasPrefix(as, "acme."))),
 		"value: acme.planapulse.app", "value: "+as))
 	p.types("kubectl apply -f restore.yaml")
 	p.sees("until kubectl -n backup logs -f job/restore-acme-23", `"msg":"Restored"`)
