@@ -15,7 +15,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -262,7 +261,7 @@ func restoreJob(t *testing.T) *batchv1.Job {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, ok := runtime.Object(o).(*batchv1.Job)
+	j, ok := o.(*batchv1.Job)
 	if !ok {
 		t.Fatalf("the page's first manifest is a %T", o)
 	}
