@@ -162,7 +162,7 @@ func (t *tenancy) databaseOutcome() outcome {
 	db := t.observed.database
 	at := map[string]string{
 		"name": t.client.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret,
-		"template": t.template.database, "declaration": t.template.object, "database": t.database,
+		"role": t.releaseRole(), "template": t.template.database, "declaration": t.template.object, "database": t.database,
 	}
 
 	switch {

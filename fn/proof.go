@@ -97,9 +97,7 @@ func (t *tenancy) bornToTenant(db *sqlv1alpha1.Database) bool {
 func (t *tenancy) bornToAnother(db *sqlv1alpha1.Database) bool {
 	params := db.Spec.ForProvider
 	return available(db) && !t.hasBirthmark(db) && ptr.Deref(params.ConnectionLimit, -1) >= leastBirthmark &&
-		params.Owner != nil && !t.isReleaseRole(*params.Owner) &&
-		// One that is closed was in service: a suspension has fenced it.
-		ptr.Deref(params.AllowConnections, true)
+		params.Owner != nil && !t.isReleaseRole(*params.Owner)
 }
 
 // unread tells whether an object doesn't show what is on the server: it has what is

@@ -16,7 +16,7 @@ func (w *World) finish() {
 	}
 	w.trace("        everything settles, and people mend what they can")
 	w.repair()
-	for range 4 {
+	for range 8 {
 		w.settle()
 		if w.violation != nil || !w.help() {
 			break
@@ -89,7 +89,12 @@ func (w *World) help() bool {
 			w.trace("        somebody renames the database that is in the way of %s", l.name)
 			helped = true
 		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "BareDatabase":
-			if db := w.databases[databaseOf(l.name)]; db != nil && db.owner == providerRole && !db.fenced {
+			switch db := w.databases[databaseOf(l.name)]; {
+			case db == nil:
+			case db.preparedFor != "" || !db.allowConnections:
+				w.trace("        somebody gives %s, which bears a tenant's mark, back to Odoo's role", db.name)
+				db.owner, db.fenced, db.allowConnections = odooRole, false, true
+			case db.owner == providerRole:
 				w.trace("        somebody drops the bare %s", db.name)
 				w.checkLoss(o, db)
 				if !db.shares {

@@ -326,6 +326,79 @@ var theMutants = map[string]mutant{
 			}
 		}),
 	},
+	"leaves the fence out": {
+		breaks: []invariant{invariantBackup},
+		says:   onFence("matrix-room-retire"),
+	},
+	"leaves sessions alone that are there": {
+		breaks: []invariant{invariantBackup},
+		says:   onFence("unfence"),
+	},
+	"backs up before the fence stands": {
+		breaks: []invariant{invariantBackup},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			xr, db := req.GetObserved().GetComposite().GetResource(), req.GetObserved().GetResources()["database"].GetResource()
+			requested := text(xr.AsMap(), "status", "deletion", "requestedAt")
+			if requested == "" || db == nil {
+				return
+			}
+			set(xr, requested, "status", "fence", "run")
+			set(xr, requested, "status", "effects", "fence", "run")
+			set(xr, requested, "status", "effects", "fence", "completedAt")
+			set(db, providerRole, "spec", "forProvider", "owner")
+		},
+	},
+	"leaves a fenced database to Odoo's role": {
+		breaks: []invariant{invariantBackup, invariantArrives},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			db := req.GetObserved().GetResources()["database"].GetResource()
+			if db != nil && dig(req.GetObserved().GetComposite().GetResource().AsMap(), "status", "fence") != nil {
+				set(db, providerRole, "spec", "forProvider", "owner")
+			}
+		},
+		says: onDesired("database", func(o *structpb.Struct) {
+			if text(o.AsMap(), "spec", "forProvider", "owner") == providerRole {
+				set(o, odooRole, "spec", "forProvider", "owner")
+			}
+		}),
+	},
+	"forgets to take the fence down": {
+		breaks: []invariant{invariantArrives, invariantOrder},
+		sees: onClientSeen(func(xr *structpb.Struct) {
+			if annotations := xr.AsMap(); !isTrue(annotations, "spec", "suspended") && text(annotations, "metadata", "annotations", annotationAttempt) == "" {
+				unset(xr, "status", "fence")
+			}
+		}),
+	},
+	"leads visitors to a fenced database": {
+		breaks: []invariant{invariantOrder},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			xr := req.GetObserved().GetComposite().GetResource().AsMap()
+			if isTrue(xr, "spec", "suspended") || dig(xr, "status", "fence") == nil {
+				return
+			}
+			onDesired("route", func(o *structpb.Struct) {
+				set(o, []any{map[string]any{"backendRefs": []any{map[string]any{"name": "odoo", "port": 8069.0}}}}, "spec", "rules")
+			})(nil, req, rsp)
+		},
+	},
+	"takes what isn't adopted any more for a clone": {
+		breaks: []invariant{invariantBackup},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			xr := req.GetObserved().GetComposite().GetResource()
+			db := req.GetObserved().GetResources()["database"].GetResource()
+			if db != nil && text(xr.AsMap(), "status", "databaseUID") != "" && !isTrue(xr.AsMap(), "spec", "database", "adopt") &&
+				dig(xr.AsMap(), "status", "effects", "tenant-prepare") == nil {
+				set(db, "2026-11-02T12:00:00Z", "metadata", "annotations", annotationSucceeded)
+				set(db, providerRole, "spec", "forProvider", "owner")
+				unset(xr, "status", "fence")
+			}
+		},
+	},
+	"lets a waiver count for every delete": {
+		breaks: []invariant{invariantBackup},
+		sees:   onClientSeen(func(xr *structpb.Struct) { unset(xr, "status", "spentWaiver") }),
+	},
 	"publishes a database before it is prepared": {
 		breaks: []invariant{invariantPublished},
 		says:   onDesired("database", func(o *structpb.Struct) { set(o, odooRole, "spec", "forProvider", "owner") }),
@@ -540,6 +613,22 @@ func observedBody(req *fnv1.RunFunctionRequest, key string) map[string]any {
 		return r.AsMap()
 	}
 	return nil
+}
+
+// onFence has the Jobs that are to raise a fence do something else.
+func onFence(program string) func(*memory, *fnv1.RunFunctionRequest, *fnv1.RunFunctionResponse) {
+	return func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+		for _, key := range []string{"fence", "suspend-fence"} {
+			if observedBody(req, key) != nil {
+				continue
+			}
+			onDesired(key, func(o *structpb.Struct) {
+				for _, c := range containersOf(o) {
+					set(c, []any{"effect", program}, "args")
+				}
+			})(nil, req, rsp)
+		}
+	}
 }
 
 func isJob(r *fnv1.Resource) bool {
