@@ -9,11 +9,12 @@ import (
 // This file has objects of somebody else's that stand where a tenant's are to stand.
 // Nobody but whoever they belong to may write to them or delete them.
 
-// strangerKeys are the keys of what somebody may be in the way of.
-var strangerKeys = slices.Concat(
+// strangerKeys are the keys of what somebody may be in the way of. A teardown doesn't
+// wait for its one optional step: whoever is in the way of that has the room stay.
+var strangerKeys = slices.DeleteFunc(slices.Concat(
 	[]string{"guard", "database", "route", "backup", "filestore-clone", "tenant-prepare", "smoke-test", "matrix-room-create", "account-webhook", "client-provisioned", "tier-modules"},
 	suspensionKeys, teardownKeys,
-)
+), func(key string) bool { return key == "matrix-room-retire" })
 
 // placeOf a tenant's composed object.
 func placeOf(tenant, key, version string, project int) ref {
