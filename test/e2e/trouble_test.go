@@ -187,7 +187,7 @@ func testTrouble(t *testing.T, c *cluster) {
 		}
 		// Both are read before the first is done, after which there may be nothing to
 		// advise.
-		drop := x.advice(t, "DatabaseReady", "Unless Odoo's role or somebody else has it, it is bare, so drop it")
+		drop := x.advice(t, "DatabaseReady", "If neither is so, and neither Odoo's role nor somebody else has it, it is bare, so drop it")
 		look := x.advice(t, "DatabaseReady", "Then, or to have it read anew, delete its object")
 		for _, command := range []string{drop, look} {
 			if out, err := c.shell(command); err != nil && !strings.Contains(out, "NotFound") {
