@@ -187,9 +187,9 @@ func testTrouble(t *testing.T, c *cluster) {
 		}
 		// Both are read before the first is done, after which there may be nothing to
 		// advise.
-		drop := x.advice(t, "DatabaseReady", "If neither is so, and neither Odoo's role nor somebody else has it, it is bare, so drop it")
+		move := x.advice(t, "DatabaseReady", "If neither is so, and neither Odoo's role nor somebody else has it, it is most likely bare. Rename it, and drop it once nobody has missed it")
 		look := x.advice(t, "DatabaseReady", "Then, or to have it read anew, delete its object")
-		for _, command := range []string{drop, look} {
+		for _, command := range []string{move, look} {
 			if out, err := c.shell(command); err != nil && !strings.Contains(out, "NotFound") {
 				t.Fatalf("this is advised, but: %v\n%s\n%s", err, command, out)
 			}
