@@ -18,15 +18,14 @@ func TestWhoMayFollowAdvice(t *testing.T) {
 		"delete databases.postgresql.sql.m.crossplane.io":   "templates are the installation's",
 		"get providers.pkg.crossplane.io":                   "packages are the cluster's",
 		"describe secret":                                   "whoever may get a Secret reads it",
-		"get secret":                                        "the same",
-		"apply -f":                                          "a Secret, which is copied",
-		"edit gateway":                                      "all tenants hang on it",
-		"describe gateway":                                  "it is in a namespace of its own",
-		"patch job":                                         "what suspends Jobs is the cluster's",
-		"get {object}":                                      "it may be of any kind",
-		"patch {object}":                                    "the same",
-		"delete {object}":                                   "the same",
-		"create job":                                        "whoever may create a Job reads every Secret of its namespace",
+		"patch databases.postgresql.sql.m.crossplane.io":    "a template's declaration is the installation's",
+		"edit gateway":     "all tenants hang on it",
+		"describe gateway": "it is in a namespace of its own",
+		"patch job":        "what suspends Jobs is the cluster's",
+		"get {object}":     "it may be of any kind",
+		"patch {object}":   "the same",
+		"delete {object}":  "the same",
+		"create job":       "whoever may create a Job reads every Secret of its namespace",
 	}
 
 	objects := build(t, deploy)
