@@ -79,10 +79,14 @@ var (
 		Means:  "A database of the tenant's name is there that was made for another tenant of the name, and when it was read it wasn't Odoo's role's, which gets it last. So it most likely has its template's rows and secrets, and nobody's data; but a suspended tenant's is like that too. It isn't adopted.",
 		Remedies: []Remedy{
 			{"See whose it is now, whether it is open, and who may connect", `psql -c "SELECT pg_get_userbyid(datdba), datallowconn, datacl FROM pg_database WHERE datname = '{database}'"`},
-			{"If it is closed, or the last column isn't empty, it was a workspace that was taken out of service, and then left behind. Give it back to Odoo's role",
-				`psql -c 'ALTER DATABASE "{database}" OWNER TO "{role}"' -c 'GRANT CONNECT, TEMPORARY ON DATABASE "{database}" TO PUBLIC' -c 'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true'`},
-			{"If neither is so, and neither Odoo's role nor somebody else has it, it is most likely bare. Rename it, and drop it once nobody has missed it",
-				`psql -c 'ALTER DATABASE "{database}" RENAME TO "{database}-left-behind"'`},
+			{
+				"If it is closed, or the last column isn't empty, it was a workspace that was taken out of service, and then left behind. Give it back to Odoo's role",
+				`psql -c 'ALTER DATABASE "{database}" OWNER TO "{role}"' -c 'GRANT CONNECT, TEMPORARY ON DATABASE "{database}" TO PUBLIC' -c 'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true'`,
+			},
+			{
+				"If neither is so, and neither Odoo's role nor somebody else has it, it is most likely bare. Rename it, and drop it once nobody has missed it",
+				`psql -c 'ALTER DATABASE "{database}" RENAME TO "{database}-left-behind"'`,
+			},
 			{"Then, or to have it read anew, delete its object, which drops nothing", "kubectl -n {home} delete databases.postgresql.sql.m.crossplane.io {name}"},
 		},
 	}

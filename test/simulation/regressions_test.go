@@ -193,16 +193,26 @@ var toldHistories = map[string]told{
 	"OrphanedBetweenOwnerAndFence": {
 		reason: "A workspace that was let go of while it was taken out of service isn't dropped as bare.",
 		actions: []Action{
-			{Do: "create", Tenant: "acme"}, {Do: "settle"}, {Do: "suspend", Tenant: "acme"},
-			{Do: "reconcile", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"},
-			{Do: "delete", Tenant: "acme", Key: "Orphan"}, {Do: "settle"}, {Do: "create", Tenant: "acme"},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "suspend", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme"},
 		},
 	},
 	"SuspendedOrphanedAndAdopted": {
 		reason: "A suspended workspace that was let go of can be adopted, once it is Odoo's role's again.",
 		actions: []Action{
-			{Do: "create", Tenant: "acme"}, {Do: "suspend", Tenant: "acme"}, {Do: "settle"},
-			{Do: "delete", Tenant: "acme", Key: "Orphan"}, {Do: "settle"}, {Do: "create", Tenant: "acme", N: 10},
+			{Do: "create", Tenant: "acme"},
+			{Do: "suspend", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme", N: 10},
 		},
 	},
 	"AdoptedAndTakenBack": {
