@@ -431,7 +431,7 @@ func TestDatabase(t *testing.T) {
 			},
 			want: want{
 				resource: aDatabase(t, fnv1.Ready_READY_FALSE, mayOnlyLook, fromTemplate),
-				condition: isFalse("DatabaseReady", "BareDatabase", `psql -c 'DROP DATABASE IF EXISTS "acme.planapulse.app"'`,
+				condition: isFalse("DatabaseReady", "BareDatabase", `psql -c 'ALTER DATABASE "acme.planapulse.app" RENAME TO "acme.planapulse.app-left-behind"'`,
 					"kubectl -n crossplane-system delete databases.postgresql.sql.m.crossplane.io acme"),
 			},
 			alone: true,
