@@ -192,6 +192,8 @@ func readRotate(t *testing.T, c *cluster, acme *tenant) {
 	password := rand.Text()
 	page.queries("ALTER ROLE plana PASSWORD", "…", password)
 	page.types("kubectl -n crossplane-system patch secret provider-sql-postgres-creds", "…", password)
+	page.types("kubectl -n backup patch secret postgres-backup-creds", "…", password)
+	page.types("for namespace in plana-odoo", "…", password)
 	for _, role := range []string{servers.PostgresRestore, servers.PostgresSuperuser} {
 		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
 		if role == servers.PostgresSuperuser {
