@@ -149,8 +149,9 @@ func (c BackupConfig) backUp(ctx context.Context, kind, occasion string) error {
 		return fmt.Errorf("PGUSER must be a role that may read and nothing else: %w", err)
 	}
 
-	// Held by the session for as long as the backup takes, where no tenant can hold
-	// it. It keeps two first backups from creating the repository at the same time.
+	// The session holds it for as long as the backup takes, outside of the tenant's
+	// database, whose sessions can hold any lock there. It keeps two first backups from
+	// creating the repository at the same time.
 	lock := lockOf("backup " + c.Database)
 	var alone bool
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&alone); err != nil {
