@@ -80,8 +80,8 @@ func (t *tenancy) backupPod(effect string, more ...corev1.EnvVar) corev1.PodSpec
 	c := t.container(effect, t.postgresEnv(t.platform.Postgres.BackupSecret), filestoreEnv(), t.repositoryEnv(), more)
 	c.Resources = requirements(t.platform.Backup.Resources)
 	return t.pod(c,
-		withClaim("filestore", t.version.BackupFilestoreClaim, filestoreRoot, true),
-		withScratch("scratch", scratchPath),
+		t.withOwnFiles(t.version.BackupFilestoreClaim, true),
+		withScratch("scratch", scratchPath, *t.platform.Backup.ScratchLimit),
 	)
 }
 
@@ -171,7 +171,7 @@ func backupTombstone(t *tenancy) jobSpec {
 		pod: func() corev1.PodSpec {
 			c := t.container(effectBackupTombstone, t.repositoryEnv(), []corev1.EnvVar{t.occasionEnv()})
 			c.Resources = requirements(t.platform.Backup.Resources)
-			return t.pod(c, withScratch("scratch", scratchPath))
+			return t.pod(c, withScratch("scratch", scratchPath, *t.platform.Backup.ScratchLimit))
 		},
 	}
 }

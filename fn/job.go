@@ -216,7 +216,7 @@ const slowStart = 2 * time.Minute
 func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) outcome {
 	at := map[string]string{
 		"namespace": job.GetNamespace(), "job": job.GetName(), "secret": t.platform.Postgres.CredentialsSecret,
-		"home": t.platform.Postgres.Namespace, "url": t.platform.Account.WebhookURL,
+		"home": t.platform.Postgres.Namespace, "database": t.database, "url": t.platform.Account.WebhookURL,
 	}
 
 	if c := jobCondition(job, batchv1.JobFailed); c != nil {

@@ -475,6 +475,7 @@ func decode(tb testing.TB, r *fnv1.Resource, into any) {
 func TestJobs(t *testing.T) {
 	type volume struct {
 		claim, path string
+		subPath     string
 		readOnly    bool
 	}
 	type want struct {
@@ -585,7 +586,7 @@ func TestJobs(t *testing.T) {
 					"AWS_SECRET_ACCESS_KEY": "secret:backup-s3/secret-key", "AWS_DEFAULT_REGION": "bg-sof-1",
 					"RESTIC_CACHE_DIR": "/scratch", "BACKUP_RETENTION_DAYS": "90",
 				}),
-				volumes: []volume{{claim: "odoo-filestore-18", path: "/var/lib/odoo/filestore", readOnly: true}, {path: "/scratch"}},
+				volumes: []volume{{claim: "odoo-filestore-18", path: "/var/lib/odoo/filestore/acme.planapulse.app", subPath: "acme.planapulse.app", readOnly: true}, {path: "/scratch"}},
 			},
 		},
 	}
@@ -626,7 +627,7 @@ func TestJobs(t *testing.T) {
 				if v.Name != m.Name {
 					t.Errorf("%s\nvolume %s isn't mounted in the order of volumes", tc.reason, v.Name)
 				}
-				mounted := volume{path: m.MountPath, readOnly: m.ReadOnly}
+				mounted := volume{path: m.MountPath, subPath: m.SubPath, readOnly: m.ReadOnly}
 				if v.PersistentVolumeClaim != nil {
 					mounted.claim = v.PersistentVolumeClaim.ClaimName
 					mounted.readOnly = mounted.readOnly && v.PersistentVolumeClaim.ReadOnly

@@ -18,6 +18,11 @@ func moduleInstall(t *tenancy) jobSpec {
 // exist, so what it has done is verified by an effect.
 func (t *tenancy) install(key string, names []string) jobSpec {
 	modules := strings.Join(names, ",")
+	files := t.withFilestore()
+	if key == effectTierModules {
+		// By then the tenant has a directory.
+		files = t.withOwnFiles(t.version.FilestoreClaim, false)
+	}
 	env := append(t.odooEnv(), plainEnv("ODOO_MODULES", modules))
 
 	args := []string{
@@ -55,9 +60,9 @@ func (t *tenancy) install(key string, names []string) jobSpec {
 			return t.pod(t.container("module-verify", env),
 				withInit(t.container("module-grant", env)),
 				withInit(install),
-				withScratch("home", odooHome),
-				withScratch("tmp", "/tmp"),
-				t.withFilestore(),
+				withScratch("home", odooHome, *t.platform.Effects.ScratchLimit),
+				withScratch("tmp", "/tmp", *t.platform.Effects.ScratchLimit),
+				files,
 			)
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
@@ -74,23 +75,23 @@ func withInit(c corev1.Container) podOption {
 }
 
 // withClaim mounts a claim into every container of the pod.
-func withClaim(name, claim, path string, readOnly bool) podOption {
-	return withVolume(name, path, readOnly, corev1.VolumeSource{
-		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: readOnly},
+func withClaim(claim string, mount corev1.VolumeMount) podOption {
+	return withVolume(mount, corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: mount.ReadOnly},
 	})
 }
 
-// withScratch mounts an empty directory into every container of the pod.
-func withScratch(name, path string) podOption {
-	return withVolume(name, path, false, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+// withScratch mounts an empty directory into every container of the pod. Whoever fills
+// it is evicted, rather than the node's other pods.
+func withScratch(name, path string, limit resource.Quantity) podOption {
+	return withVolume(corev1.VolumeMount{Name: name, MountPath: path}, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}})
 }
 
 // withVolume mounts a volume into every container of the pod. It comes after
 // withInit, which adds containers.
-func withVolume(name, path string, readOnly bool, source corev1.VolumeSource) podOption {
+func withVolume(mount corev1.VolumeMount, source corev1.VolumeSource) podOption {
 	return func(p *corev1.PodSpec) {
-		p.Volumes = append(p.Volumes, corev1.Volume{Name: name, VolumeSource: source})
-		mount := corev1.VolumeMount{Name: name, MountPath: path, ReadOnly: readOnly}
+		p.Volumes = append(p.Volumes, corev1.Volume{Name: mount.Name, VolumeSource: source})
 		for _, containers := range [][]corev1.Container{p.InitContainers, p.Containers} {
 			for i := range containers {
 				containers[i].VolumeMounts = append(containers[i].VolumeMounts, mount)
@@ -102,9 +103,22 @@ func withVolume(name, path string, readOnly bool, source corev1.VolumeSource) po
 // filestoreRoot is where the filestore is mounted.
 const filestoreRoot = "/var/lib/odoo/filestore"
 
-// withFilestore mounts the filestore of the tenant's version.
+// withFilestore mounts the whole filestore of the tenant's version, for who makes or
+// removes the tenant's directory: that a mount of it alone couldn't. Nor could who
+// works on a tenant that may have none: the kubelet would make it, as root's.
 func (t *tenancy) withFilestore() podOption {
-	return withClaim("filestore", t.version.FilestoreClaim, filestoreRoot, false)
+	return withClaim(t.version.FilestoreClaim, corev1.VolumeMount{Name: "filestore", MountPath: filestoreRoot})
+}
+
+// withOwnFiles mounts the tenant's directory of a filestore, and no other tenant's.
+// Only an adopted database may be without one: for that, it is the whole filestore.
+func (t *tenancy) withOwnFiles(claim string, readOnly bool) podOption {
+	mount := corev1.VolumeMount{Name: "filestore", MountPath: filestoreRoot, ReadOnly: readOnly}
+	if !t.client.Spec.Database.Adopt {
+		mount.MountPath += "/" + t.database
+		mount.SubPath = t.database
+	}
+	return withClaim(claim, mount)
 }
 
 // tenantEnv tells an effect whom it works for. No shell and no template ever sees

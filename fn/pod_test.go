@@ -71,6 +71,9 @@ func problems(spec batchv1.JobSpec) []string {
 		if v.PersistentVolumeClaim == nil && v.EmptyDir == nil && !certificates {
 			say("volume %s, which is neither a claim, an empty directory, nor certificates", v.Name)
 		}
+		if v.EmptyDir != nil && (v.EmptyDir.SizeLimit == nil || v.EmptyDir.SizeLimit.Sign() <= 0) {
+			say("empty volume %s without a limit", v.Name)
+		}
 	}
 
 	if len(pod.Containers) == 0 {

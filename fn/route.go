@@ -65,13 +65,23 @@ func (t *tenancy) rules() []gwv1.HTTPRouteRule {
 	if t.outOfService() {
 		return []gwv1.HTTPRouteRule{t.redirect("/", t.suspendedURL())}
 	}
+	// The database manager can drop databases. It is no customer's.
+	manager := t.redirect("/web/database", &gwv1.HTTPRequestRedirectFilter{Path: fullPath("/web/login")})
+	if *t.platform.Gateway.PathExpressions {
+		manager.Matches = append(manager.Matches, gwv1.HTTPRouteMatch{
+			Path: &gwv1.HTTPPathMatch{Type: ptr.To(gwv1.PathMatchRegularExpression), Value: ptr.To(managerBehindLanguage)},
+		})
+	}
 	return []gwv1.HTTPRouteRule{
 		t.rule("/websocket", noTimeout, t.version.WebsocketPort),
-		// The database manager can drop databases. It is no customer's.
-		t.redirect("/web/database", &gwv1.HTTPRequestRedirectFilter{Path: fullPath("/web/login")}),
+		manager,
 		t.rule("/", requestTimeout, t.version.HTTPPort),
 	}
 }
+
+// managerBehindLanguage is where Odoo shows the database manager too: it takes the code
+// of a language off the path, which is whatever a tenant's administrator calls it.
+const managerBehindLanguage = "^/[^/]+/web/database(/.*)?$"
 
 // suspendedURL is where the visitors of a suspended tenant are sent.
 func (t *tenancy) suspendedURL() *gwv1.HTTPRequestRedirectFilter {

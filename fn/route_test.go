@@ -35,7 +35,7 @@ spec:
       requestHeaderModifier: {set: [{name: X-Forwarded-Host, value: acme.planapulse.app}]}
     backendRefs: [{group: "", kind: Service, name: worker-odoo, port: 8072, weight: 1}]
     timeouts: {request: 0s}
-  - matches: [{path: {type: PathPrefix, value: /web/database}}]
+  - matches: [{path: {type: PathPrefix, value: /web/database}}, {path: {type: RegularExpression, value: "^/[^/]+/web/database(/.*)?$"}}]
     filters:
     - type: RequestHeaderModifier
       requestHeaderModifier: {set: [{name: X-Forwarded-Host, value: acme.planapulse.app}]}

@@ -63,7 +63,7 @@ var (
 		Remedies: []Remedy{
 			{"See whose it is", lookAtObject},
 			{"If it belongs to somebody else, have them rename it; or, as long as this tenant isn't in service, give the tenant another subdomain", "kubectl delete planaclient {name}"},
-			{"If an earlier tenant of the name left it behind, deleted with --cascade=orphan, hand it over to this one", `kubectl patch {object} --type merge -p '{"metadata":{"ownerReferences":[{"apiVersion":"planapulse.com/v1alpha1","kind":"PLANAClient","name":"{name}","uid":"{uid}","controller":true}]}}'`},
+			{"If an earlier tenant of the name left it behind, deleted with --cascade=orphan, hand it over to this one (a Database takes the break-glass group)", `kubectl patch {object} --type merge -p '{"metadata":{"ownerReferences":[{"apiVersion":"planapulse.com/v1alpha1","kind":"PLANAClient","name":"{name}","uid":"{uid}","controller":true}]}}'`},
 		},
 	}
 	troubleJobInTheWay = Trouble{
@@ -201,6 +201,7 @@ var (
 		Remedies: []Remedy{
 			{"See which", "kubectl -n {namespace} describe pods --selector job-name={job}"},
 			{"Make the Secret that it lacks: docs/how-to/install.md says what is in each. The Job goes on by itself", ""},
+			{"If it can't prepare a subPath, the tenant has no directory {database} in the filestore that the claim stands for: mount the right volume, or, if the tenant has no files, make the directory, empty, as Odoo's user", ""},
 		},
 	}
 	troubleJobSuspended = Trouble{

@@ -32,6 +32,9 @@ func (p *Platform) Default() {
 	set(&p.Gateway.Namespace, "plana-odoo")
 	set(&p.Gateway.Name, "eg-gateway")
 	set(&p.Gateway.ControllerName, "gateway.envoyproxy.io/gatewayclass-controller")
+	if p.Gateway.PathExpressions == nil {
+		p.Gateway.PathExpressions = ptr.To(slices.Contains(matchExpressions, p.Gateway.ControllerName))
+	}
 
 	set(&p.Filestore.UserID, 101)
 	set(&p.Filestore.GroupID, 101)
@@ -52,6 +55,9 @@ func (p *Platform) Default() {
 	p.Effects.InstallResources.setDefaults(resources("500m", "512Mi"), resources("1", "2Gi"))
 	set(&p.Effects.Deadline, metav1.Duration{Duration: 10 * time.Minute})
 	set(&p.Effects.InstallDeadline, metav1.Duration{Duration: time.Hour})
+	if p.Effects.ScratchLimit == nil {
+		p.Effects.ScratchLimit = ptr.To(resource.MustParse("2Gi"))
+	}
 	if p.Effects.Retries == nil {
 		p.Effects.Retries = ptr.To[int32](4)
 	}
@@ -65,6 +71,9 @@ func (p *Platform) Default() {
 	set(&p.Backup.RepositorySecret, SecretKey{Name: "backup-restic", Key: "password"})
 	set(&p.Backup.StorageSecret, "backup-s3")
 	set(&p.Backup.Deadline, metav1.Duration{Duration: 4 * time.Hour})
+	if p.Backup.ScratchLimit == nil {
+		p.Backup.ScratchLimit = ptr.To(resource.MustParse("10Gi"))
+	}
 	p.Backup.Resources.setDefaults(resources("100m", "256Mi"), resources("1", "1Gi"))
 
 	set(&p.Matrix.Homeserver, "http://synapse.matrix.svc:8008")
@@ -141,3 +150,7 @@ func set[T comparable](field *T, value T) {
 		*field = value
 	}
 }
+
+// matchExpressions are the controllers that are known to match paths by regular
+// expressions. One that doesn't refuses the whole route.
+var matchExpressions = []string{"gateway.envoyproxy.io/gatewayclass-controller", "traefik.io/gateway-controller"}

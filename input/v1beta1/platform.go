@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
@@ -189,6 +190,13 @@ type Gateway struct {
 	// +kubebuilder:default="gateway.envoyproxy.io/gatewayclass-controller"
 	// +optional
 	ControllerName string `json:"controllerName,omitempty"`
+
+	// PathExpressions tells that the Gateway's controller matches paths by regular
+	// expressions, so that the database manager is kept from visitors behind the prefix of a
+	// language, too. A controller that doesn't refuses the whole route. Default: true
+	// for Envoy Gateway and Traefik, false for others.
+	// +optional
+	PathExpressions *bool `json:"pathExpressions,omitempty"`
 }
 
 // Filestore is the shared filesystem with a directory for each database.
@@ -347,6 +355,12 @@ type Effects struct {
 	// +optional
 	InstallDeadline metav1.Duration `json:"installDeadline,omitempty"`
 
+	// ScratchLimit of each of the two empty volumes that Odoo writes to while it
+	// installs modules, sessions and temporary files. A pod that exceeds it is evicted.
+	// +kubebuilder:default="2Gi"
+	// +optional
+	ScratchLimit *resource.Quantity `json:"scratchLimit,omitempty"`
+
 	// Retries after a failed attempt, before the Job has failed.
 	// +kubebuilder:default=4
 	// +optional
@@ -402,6 +416,12 @@ type Backup struct {
 	// then. Unset: the authorities that the effects image knows.
 	// +optional
 	CASecret *CABundle `json:"caSecret,omitempty"`
+
+	// ScratchLimit of the empty volume that restic keeps its cache in, which grows
+	// with the number of a tenant's files. A pod that exceeds it is evicted.
+	// +kubebuilder:default="10Gi"
+	// +optional
+	ScratchLimit *resource.Quantity `json:"scratchLimit,omitempty"`
 
 	// Deadline of one backup.
 	// +kubebuilder:default="4h"

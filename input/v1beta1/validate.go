@@ -14,6 +14,7 @@ import (
 
 	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -158,8 +159,16 @@ func (e *Effects) validate(v *validator, path *field.Path) {
 	e.InstallResources.validate(v, path.Child("installResources"))
 	v.duration(path.Child("deadline"), e.Deadline, time.Second, 24*time.Hour)
 	v.duration(path.Child("installDeadline"), e.InstallDeadline, time.Second, 24*time.Hour)
+	v.positive(path.Child("scratchLimit"), e.ScratchLimit)
 	if *e.Retries < 0 || *e.Retries > mostRetries {
 		v.invalid(path.Child("retries"), *e.Retries, fmt.Sprintf("must be from 0 to %d", mostRetries))
+	}
+}
+
+// positive says that a quantity must be more than nothing.
+func (v *validator) positive(path *field.Path, q *resource.Quantity) {
+	if q.Sign() <= 0 {
+		v.invalid(path, q.String(), "must be more than 0, such as 2Gi")
 	}
 }
 
@@ -203,6 +212,7 @@ func (b *Backup) validate(v *validator, path *field.Path) {
 	v.subdomain(path.Child("storageSecret"), b.StorageSecret)
 	v.authorities(path.Child("caSecret"), b.CASecret, strings.HasPrefix(b.Repository, "s3:https:"), "repository must be s3:https://…, or nothing is verified by it")
 	v.duration(path.Child("deadline"), b.Deadline, time.Second, 24*time.Hour)
+	v.positive(path.Child("scratchLimit"), b.ScratchLimit)
 	b.Resources.validate(v, path.Child("resources"))
 }
 

@@ -20,6 +20,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/google/cel-go/cel"
 	gocmp "github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -419,7 +420,11 @@ func TestSecurityPage(t *testing.T) {
 			}
 			for _, v := range pod.Volumes {
 				if c := v.PersistentVolumeClaim; c != nil {
-					claims = append(claims, "`"+c.ClaimName+"`, "+map[bool]string{true: "to read", false: "to write"}[c.ReadOnly])
+					claim := "`" + c.ClaimName + "`, " + map[bool]string{true: "to read", false: "to write"}[c.ReadOnly]
+					if slices.ContainsFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == v.Name && m.SubPath != "" }) {
+						claim = "its directory of " + claim
+					}
+					claims = append(claims, claim)
 				}
 			}
 			slices.Sort(secrets)

@@ -124,9 +124,11 @@ func (x *tenant) inService(t testing.TB) {
 	if err != nil || got.status != http.StatusSwitchingProtocols || !strings.Contains(got.body, "websocket of "+x.database()) {
 		t.Errorf("%s: %+v %v", x.url("/websocket"), got, err)
 	}
-	got, err = x.visit("/web/database/manager")
-	if err != nil || got.status != http.StatusFound || got.location != x.url("/web/login") {
-		t.Errorf("%s: want a redirect away from it, got %+v %v", x.url("/web/database/manager"), got, err)
+	for _, path := range []string{"/web/database/manager", "/bg/web/database/manager", "/en_US/web/database"} {
+		got, err = x.visit(path)
+		if err != nil || got.status != http.StatusFound || got.location != x.url("/web/login") {
+			t.Errorf("%s: want a redirect away from it, got %+v %v", x.url(path), got, err)
+		}
 	}
 }
 

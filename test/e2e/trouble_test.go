@@ -17,6 +17,7 @@ import (
 	"time"
 
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
@@ -175,6 +176,11 @@ func testTrouble(t *testing.T, c *cluster) {
 		testOutOfTheWay(t, hooli, precious)
 	})
 
+	t.Run("objects in the way", func(t *testing.T) {
+		t.Parallel()
+		testObjectsInTheWay(t, &tenant{cluster: c, name: "archive", project: 36, tier: "starter", version: "18"})
+	})
+
 	t.Run("a bare database left behind", func(t *testing.T) {
 		t.Parallel()
 		x := &tenant{cluster: c, name: "virtucon", project: 37, tier: "starter", version: "18"}
@@ -219,6 +225,60 @@ func testCollision(t *testing.T, x *tenant, precious string) {
 	if after := c.dump(t, x.database()); after != precious {
 		t.Error("the foreign database has changed")
 	}
+}
+
+// testObjectsInTheWay has a tenant meet a route and a CronJob that have its names and no
+// controller. Crossplane would take them over; neither changes, nor goes with the tenant.
+func testObjectsInTheWay(t *testing.T, x *tenant) {
+	c := x.cluster
+	objects := [][]string{
+		{"-n", namespaceBackup, "cronjob", "backup-" + x.name},
+		{"-n", "plana-odoo-18", "httproute", x.name},
+	}
+	c.apply(t, fmt.Sprintf(`
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: backup-%[1]s, namespace: %[2]s, labels: {app.kubernetes.io/managed-by: somebody}}
+spec:
+  schedule: "0 0 1 1 *"
+  suspend: true
+  jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: theirs, image: theirs}]}}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: %[1]s, namespace: plana-odoo-18}
+spec: {hostnames: [theirs.example]}
+`, x.name, namespaceBackup))
+	look := func() string {
+		all := ""
+		for _, o := range objects {
+			all += c.kubectl(t, append([]string{"get", "-o", "jsonpath={.metadata.uid} {.metadata.generation} {.metadata.labels} {.metadata.ownerReferences} {.spec}"}, o...)...) + "\n"
+		}
+		return all
+	}
+	theirs := look()
+
+	x.apply(t)
+	x.condition(t, patience, "BackupReady", "False", "NameCollision", "it has no controller, and managed by somebody")
+	x.condition(t, patience, "RouteReady", "False", "NameCollision")
+	if diff := cmp.Diff(theirs, look()); diff != "" {
+		t.Errorf("what is in the way has changed: -before, +after:\n%s", diff)
+	}
+	if out, err := x.delete(); err == nil {
+		t.Errorf("want the delete refused first, got %s", out)
+	}
+	x.gone(t, patience)
+	if diff := cmp.Diff(theirs, look()); diff != "" {
+		t.Errorf("what is in the way has changed with the end of the tenant: -before, +after:\n%s", diff)
+	}
+	for _, o := range objects {
+		c.kubectl(t, append([]string{"delete"}, o...)...)
+	}
+
+	// Once nothing is in the way, a tenant of the name comes to be.
+	x.apply(t)
+	x.ready(t, patience)
+	x.served(t)
 }
 
 // testOutOfTheWay has the tenant meet that database anew, which is then renamed.

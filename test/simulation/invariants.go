@@ -720,6 +720,9 @@ func podProblems(pod map[string]any) []string {
 	want(text(pod, "securityContext", "seccompProfile", "type") == "RuntimeDefault", "has no seccomp profile")
 	want(!isTrue(pod, "hostNetwork") && !isTrue(pod, "hostPID") && !isTrue(pod, "hostIPC"), "is in a host namespace")
 	for _, v := range list(pod, "volumes") {
+		if v, ok := v.(map[string]any); ok && v["emptyDir"] != nil {
+			want(text(v, "emptyDir", "sizeLimit") != "", "has an empty volume without a limit")
+		}
 		for kind := range v.(map[string]any) { //nolint:forcetypeassert // A volume is a map.
 			want(slices.Contains([]string{"name", "persistentVolumeClaim", "emptyDir", "secret", "configMap", "projected"}, kind), "has a volume of kind "+kind)
 		}
