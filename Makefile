@@ -25,8 +25,8 @@ test-units: ## Test the function, the effects and the simulation, with histories
 	@SIMULATE_FIRST=$${SIMULATE_FIRST:-1} go test ./...
 
 .PHONY: test-release
-test-release: ## Test what signs a release, and what verifies one.
-	@cd tools/attest && go test ./...
+test-release: ## Test what signs a release, what verifies one, and what makes its images and bills.
+	@for module in attest image sbom; do (cd "tools/$$module" && go test ./...) || exit 1; done
 
 .PHONY: verify-release
 verify-release: ## Fail unless the release in DIR= is what the owner of the public key KEY= has signed.
@@ -59,6 +59,14 @@ lint: ## Lint the Go code of every module here.
 .PHONY: package
 package: ## Build both packages into _output/ (with VERSION=, GOARCH=, REGISTRY=).
 	@hack/package
+
+.PHONY: effects-image
+effects-image: ## Build the effects' image into _output/ (with VERSION=, GOARCH=, DEBIAN_MIRROR=).
+	@hack/effects-image
+
+.PHONY: effects-image-check
+effects-image-check: ## Build the effects' image, and run its programs in it.
+	@hack/effects-image --check
 
 .PHONY: release
 release: ## Build what a release consists of into _output/release/ (with VERSION=v1.2.3).

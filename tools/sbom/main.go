@@ -1,6 +1,7 @@
 // Package main writes a CycloneDX bill of materials of a Go binary: the modules
 // that it was built from, as the linker has recorded them in it. The same binary
-// always gives the same bill.
+// always gives the same bill. With a lock of Debian's packages, it is the bill of the
+// image that holds both.
 package main
 
 import (
@@ -11,7 +12,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"runtime/debug"
@@ -28,21 +28,31 @@ func main() {
 	binary := flag.String("binary", "", "Go binary to write the bill of.")
 	version := flag.String("version", "", "Version of the binary.")
 	created := flag.String("created", "", "When the source was committed, as RFC 3339 has it.")
+	lock := flag.String("debian", "", "Lock of the Debian packages in the image. Empty: the bill is of the binary alone.")
+	arch := flag.String("arch", "amd64", "Architecture of the packages.")
 	flag.Parse()
 
-	if err := write(os.Stdout, *binary, *version, *created); err != nil {
+	bom, err := bill(*binary, *version, *created)
+	if err == nil && *lock != "" {
+		err = addDebian(bom, *lock, *arch, *version)
+	}
+	if err == nil {
+		err = cdx.NewBOMEncoder(os.Stdout, cdx.BOMFileFormatJSON).SetPretty(true).Encode(bom)
+	}
+	if err != nil {
 		log.Fatalf("cannot write the bill of %s: %v", *binary, err)
 	}
 }
 
-func write(w io.Writer, binary, version, created string) error {
+// bill of a binary.
+func bill(binary, version, created string) (*cdx.BOM, error) {
 	content, err := os.ReadFile(binary)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
-		return err
+		return nil, err
 	}
 
 	sum := sha256.Sum256(content)
@@ -71,7 +81,7 @@ func write(w io.Writer, binary, version, created string) error {
 		if m.Sum != "" {
 			hash, err := moduleHash(m.Sum)
 			if err != nil {
-				return fmt.Errorf("%s: %w", m.Path, err)
+				return nil, fmt.Errorf("%s: %w", m.Path, err)
 			}
 			c.Hashes = &[]cdx.Hash{hash}
 		}
@@ -83,7 +93,7 @@ func write(w io.Writer, binary, version, created string) error {
 	bom.Metadata = &cdx.Metadata{Timestamp: created, Component: &main}
 	bom.Components = &components
 	bom.Dependencies = &[]cdx.Dependency{{Ref: main.BOMRef, Dependencies: &refs}}
-	return cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON).SetPretty(true).Encode(bom)
+	return bom, nil
 }
 
 func component(m *debug.Module) cdx.Component {
