@@ -150,6 +150,48 @@ func TestCollisions(t *testing.T) {
 	}
 }
 
+// TestGuardedBySomebodyElse deletes a tenant whose delete a guard refuses that isn't its
+// own: one that an earlier tenant of the name has left behind. It says so, and once the
+// guard is handed over it goes as if it had been the tenant's all along.
+func TestGuardedBySomebodyElse(t *testing.T) {
+	theirs := object{"apiVersion": "protection.crossplane.io/v1beta1", "kind": "ClusterUsage", "metadata": map[string]any{
+		"name": "planaclient-acme", "uid": "00000000-0000-4000-9000-000000000001",
+	}}
+	w := bornInto(t, true, theirs)
+	w.reconcile()
+	w.client.in("metadata", "annotations")[deleted] = "Background"
+	for range 3 {
+		w.reconcile()
+		w.clock.SetTime(w.clock.Now().Add(10 * time.Minute))
+	}
+	rsp := w.reconcile()
+	if step := w.client.at("status", "deletion", "step"); step != "gone" || len(w.composed) > 0 {
+		t.Fatalf("a tenant that has nothing is gone, and has %v at step %v", keysOf(rsp), step)
+	}
+	for _, typ := range []string{"GuardReady", "Deprovisioned"} {
+		if diff := isFalse(typ, "NameCollision", "ClusterUsage /planaclient-acme", "kubectl patch clusterusage planaclient-acme").diff(rsp); diff != "" {
+			t.Errorf("guarded by somebody else: -want, +got:\n%s", diff)
+		}
+	}
+
+	theirs.in("metadata")["ownerReferences"] = []any{map[string]any{
+		"apiVersion": "planapulse.com/v1alpha1", "kind": "PLANAClient", "name": "acme", "uid": w.client.at("metadata", "uid"), "controller": true,
+	}}
+	rsp = w.run()
+	if diff := cmp.Diff([]string{"guard"}, keysOf(rsp)); diff != "" {
+		t.Errorf("Crossplane takes away what it refers to, so the guard is desired once: -want, +got:\n%s", diff)
+	}
+	w.others = slices.DeleteFunc(w.others, func(o object) bool { return o["kind"] == "ClusterUsage" })
+	w.composed["guard"] = theirs
+	rsp = w.run()
+	if keys := keysOf(rsp); len(keys) > 0 {
+		t.Errorf("a guard that was handed over goes: %v", keys)
+	}
+	if diff := isTrue("Deprovisioned", "Deprovisioned").diff(rsp); diff != "" {
+		t.Errorf("once it goes: -want, +got:\n%s", diff)
+	}
+}
+
 // TestStrangersAreNotComposed has Crossplane show objects as composed that nobody, or
 // somebody else, controls: whoever may edit spec.crossplane.resourceRefs can make it.
 func TestStrangersAreNotComposed(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 )
 
@@ -103,7 +105,7 @@ func provision(t *tenancy) *progress {
 func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
 	for i := range sequence {
 		s := &sequence[i]
-		if s.applies != nil && !s.applies(t) {
+		if s.applies != nil && !s.applies(t) && !t.underway(s.key) {
 			continue
 		}
 		c, o := s.take(t)
@@ -115,6 +117,15 @@ func follow(t *tenancy, p *progress, sequence []step) (*step, outcome) {
 		}
 	}
 	return nil, outcome{}
+}
+
+// underway tells whether the Job of a step is still needed, though the tenant doesn't
+// need the step any more: it works, or the status has yet to say that it has completed.
+// One that has failed is needed by nobody.
+func (t *tenancy) underway(key string) bool {
+	job := t.observed.jobs[key]
+	run := t.runOfStage(key)
+	return job != nil && runOf(job) == run && !t.served(key, run) && jobCondition(job, batchv1.JobFailed) == nil
 }
 
 // keepBegun keeps the Jobs of later steps that have begun before an earlier step

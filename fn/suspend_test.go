@@ -102,6 +102,37 @@ func TestSuspendWhileUnready(t *testing.T) {
 	}
 }
 
+// TestSuspendedWithoutItsObject sees a Job that has begun to its end, though somebody
+// deletes the Database object meanwhile and nothing proves whose the database is.
+func TestSuspendedWithoutItsObject(t *testing.T) {
+	for change, key := range map[string]string{"suspended": "suspend-fence", "deleted": "fence"} {
+		t.Run(key, func(t *testing.T) {
+			w := finished(t)
+			if change == "suspended" {
+				w.client.in("spec")["suspended"] = true
+			} else {
+				w.client.in("metadata", "annotations")[deleted] = "Background"
+			}
+			reconcileTo(t, w, key, func() bool { return w.composed[key] != nil })
+			delete(w.composed, "database")
+			for range 3 {
+				w.reconcile()
+				if w.composed[key] == nil {
+					t.Fatalf("Job %s is left out while it works: %v", key, keysOf(w.run()))
+				}
+			}
+			w.settle(key)
+			w.reconcile()
+			if w.composed[key] == nil {
+				t.Errorf("Job %s is left out before the status says that it has completed", key)
+			}
+			if w.client.at("status", "effects", key) == nil {
+				t.Errorf("Job %s has completed, and the status doesn't say so: %v", key, w.client["status"])
+			}
+		})
+	}
+}
+
 // TestSuspendTooEarly waits until there is something to suspend.
 func TestSuspendTooEarly(t *testing.T) {
 	w := preparing(t)

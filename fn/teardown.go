@@ -187,6 +187,7 @@ func deprovision(t *tenancy) *progress {
 	p.deletion = t.deletionStatus(current, o)
 	p.fence = t.fenceStatus(t.teardownRun(), current != nil && current.name == stepDisown)
 
+	guarded := outcome{}
 	switch {
 	case p.deletion.Step == stepGrace:
 		t.keepAll(p)
@@ -196,17 +197,23 @@ func deprovision(t *tenancy) *progress {
 		return p
 
 	case p.deletion.Step != stepGone:
-		t.composeGuard(p)
+		guarded = t.composeGuard(p)
 
 	case t.client.Status.Deletion.Step != stepGone:
 		// The guard goes one response later than this is recorded, so that it
 		// never comes back: Crossplane couldn't replay the delete then.
-		t.composeGuard(p)
+		guarded = t.composeGuard(p)
 		t.callAgain(soon)
-		fallthrough
 
 	default:
+		guarded = t.letGuardGo(p)
+	}
+	if p.deletion.Step == stepGone {
 		o = arrived(reasonDeprovisioned, "the tenant is gone. If its object isn't within a minute, delete it again: kubectl delete planaclient %s", t.client.GetName())
+		if guarded.state == failed {
+			guarded.message = "all that the tenant consisted of is gone, and its object can't be deleted: " + guarded.message
+			o = guarded
+		}
 	}
 
 	// Nobody could undo what has been done just now, were its Job to go before
@@ -225,6 +232,10 @@ func deprovision(t *tenancy) *progress {
 
 	// What the plan's conditions promise doesn't hold any more.
 	for i := range plan {
+		if plan[i].key == keyGuard && guarded.state == failed {
+			p.say(plan[i].condition, guarded)
+			continue
+		}
 		p.say(plan[i].condition, waits(reasonDeprovisioning, "the tenant is being taken away: see condition %s", conditionDeprovisioned))
 	}
 	p.say(conditionDeprovisioned, o)
@@ -269,16 +280,34 @@ func orphaning(client *v1alpha1.PLANAClient) bool {
 
 // letGoMessage says why nothing is done for a tenant any more.
 func letGoMessage(name string) string {
-	return fmt.Sprintf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. To keep it: kubectl annotate planaclient %[1]s %[2]s-",
+	return fmt.Sprintf("tenant %[1]s is let go of, so nothing is changed any more. If its object isn't gone within a minute, delete it again: kubectl delete planaclient %[1]s --cascade=orphan. If that is refused, or to keep it, cancel: kubectl annotate planaclient %[1]s %[2]s-. Condition GuardReady then says what refuses it",
 		name, annotationDeletionAttempt)
 }
 
-// composeGuard whether it is observed or not. Somebody who takes it away while
-// the teardown is under way would have Crossplane replay the delete at once.
-func (t *tenancy) composeGuard(p *progress) {
+// composeGuard whether it is observed or not, and say how it stands. Somebody who takes
+// it away while the teardown is under way would have Crossplane replay the delete at once.
+func (t *tenancy) composeGuard(p *progress) outcome {
 	c, o := guard(t)
 	c, o = t.admit(keyGuard, c, o)
 	p.compose(keyGuard, c, o.ok())
+	return o
+}
+
+// letGuardGo takes the guard away, after everything else, and says what is in the way of
+// that, if anything is. What an earlier tenant of the name left behind refuses the delete
+// of this one. Once it is handed over Crossplane has to refer to it, or it would never
+// take it away.
+func (t *tenancy) letGuardGo(p *progress) outcome {
+	if t.observed.guard != nil {
+		return outcome{}
+	}
+	c, o := guard(t)
+	c, o = t.admit(keyGuard, c, o)
+	if c.kept != nil {
+		p.compose(keyGuard, c, true)
+		t.callAgain(soon)
+	}
+	return o
 }
 
 // deletionStatus is what the status is to remember of a teardown.

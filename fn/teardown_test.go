@@ -265,7 +265,7 @@ func TestOrphanIsLeftAlone(t *testing.T) {
 		for _, tier := range []string{"gold", "pro"} {
 			w.client.in("spec")["tier"] = tier
 			rsp := w.reconcile()
-			if got := fatal(rsp); !strings.Contains(got, "kubectl delete planaclient acme --cascade=orphan") {
+			if got := fatal(rsp); !strings.Contains(got, "kubectl delete planaclient acme --cascade=orphan") || !strings.Contains(got, "If that is refused") {
 				t.Errorf("the guard of a %s tenant is %s: want a fatal result that says what to do, got %q", tier, name, got)
 			}
 			if keys := keysOf(rsp); len(keys) > 0 {

@@ -344,6 +344,24 @@ var cases = map[string]struct {
 		req:    request{operation: admission.Update, user: ivana, resource: usages, old: guardOf("PLANAClient"), new: guardOf("PLANAClient", with([]any{map[string]any{"kind": "ConfigMap", "name": "x"}}, "metadata", "ownerReferences"))},
 		want:   "Only Crossplane changes it",
 	},
+	"HandGuardOver": {
+		reason: "A guard that an earlier tenant has left behind refuses the delete of the one that has its name now, which it is handed over to.",
+		req:    request{operation: admission.Update, user: ivana, resource: usages, old: guardOf("PLANAClient"), new: guardOf("PLANAClient", with([]any{map[string]any{"kind": "PLANAClient", "name": "acme"}}, "metadata", "ownerReferences"))},
+	},
+	"HandGuardOverToAnother": {
+		reason: "It guards no other tenant.",
+		req:    request{operation: admission.Update, user: ivana, resource: usages, old: guardOf("PLANAClient"), new: guardOf("PLANAClient", with([]any{map[string]any{"kind": "PLANAClient", "name": "globex"}}, "metadata", "ownerReferences"))},
+		want:   "Only Crossplane changes it",
+	},
+	"HandGuardOnFromAnother": {
+		reason: "A guard that is a tenant's stays that tenant's: with another owner it would be collected as garbage.",
+		req: request{
+			operation: admission.Update, user: ivana, resource: usages,
+			old: guardOf("PLANAClient", with([]any{map[string]any{"kind": "PLANAClient", "name": "acme", "uid": "1"}}, "metadata", "ownerReferences")),
+			new: guardOf("PLANAClient", with([]any{map[string]any{"kind": "PLANAClient", "name": "acme", "uid": "2"}}, "metadata", "ownerReferences")),
+		},
+		want: "Only Crossplane changes it",
+	},
 	"UpdateGuardAsItWas": {
 		reason: "A write that changes nothing is no change, as when all that is stored is stored anew.",
 		req:    request{operation: admission.Update, user: velero, resource: usages, old: guardOf("PLANAClient"), new: guardOf("PLANAClient")},

@@ -56,7 +56,7 @@ const (
 	// endsBehind: the composite resource was read from a cache that hasn't seen more of
 	// it than the last reconcile had, though the status was written then, and people
 	// may have written since. What comes of that is applied all the same: by a
-	// server-side apply, which asks for no version.
+	// server-side apply, which asks for no version. What fails is an update, which does.
 	endsBehind
 	// endsConflict: the status can't be written. All that was composed is applied.
 	endsConflict
@@ -102,10 +102,16 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		t.dirty = true
 		xr = &object{ref: xr.ref, body: clone(xr.before)}
 	}
+	// What of the composite resource has been applied, which asks for no version.
+	var written struct{ references, status bool }
 	if end == endsBehind && !xr.deleting() && t.read != nil && text(t.read, "metadata", "uid") == xr.uid() {
 		actual := xr
 		xr = &object{ref: actual.ref, body: clone(t.read)}
-		defer w.commit(actual, xr)
+		defer func() {
+			w.commit(actual, xr, written.references, written.status)
+			// The cache hears of the rest later.
+			t.dirty = true
+		}()
 	}
 	if xr.annotation(annotationPaused) == "true" {
 		// That comes first: not even a finalizer is taken off.
@@ -203,6 +209,7 @@ func (w *World) reconcile(name string, end ending, choice int) {
 	}
 
 	w.refer(xr, desired)
+	written.references = true
 	if lostAt == 2 {
 		w.lost(t)
 		return
@@ -247,6 +254,7 @@ func (w *World) reconcile(name string, end ending, choice int) {
 		status["conditions"] = clone(any(c))
 	}
 	xr.body["status"] = status
+	written.status = true
 	w.checkIrrevocable(xr)
 	if lostAt == len(desired)+3 {
 		w.changed(xr)
@@ -271,15 +279,17 @@ func (w *World) reconcile(name string, end ending, choice int) {
 	before.checkApplied(rsp, desired)
 }
 
-// commit to a composite resource what was written to it as it was read from a cache.
-func (w *World) commit(actual, xr *object) {
-	if w.objects[actual.ref] != actual {
+// commit to a composite resource what was applied to it as it was read from a cache.
+// What is updated rather than applied, as the conditions of a reconcile that failed,
+// conflicts.
+func (w *World) commit(actual, xr *object, references, status bool) {
+	if w.objects[actual.ref] != actual || !references {
 		return
 	}
 	spec := clone(actual.body["spec"])
 	put(actual.body, clone(dig(xr.body, "spec", "crossplane", "resourceRefs")), "spec", "crossplane", "resourceRefs")
-	if status, ok := xr.body["status"]; ok {
-		actual.body["status"] = clone(status)
+	if status {
+		actual.body["status"] = clone(xr.body["status"])
 	}
 	w.saved(actual, spec)
 }

@@ -112,6 +112,11 @@ func (w *World) help() bool {
 		helped = true
 	}
 	for _, name := range sorted(w.tenants) {
+		if xr := w.client(name); xr != nil && !xr.deleting() && len(w.protectors(name)) > 0 && strings.Contains(conditionsOf(xr), "is let go of") {
+			w.trace("        somebody cancels the delete of %s, which is refused", name)
+			cancel(w, Action{}, xr)
+			helped = true
+		}
 		helped = w.handOver(name) || helped
 	}
 	for _, name := range sorted(w.tenants) {
