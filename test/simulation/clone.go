@@ -54,6 +54,10 @@ func (o *outside) copy() outside {
 	for repository, all := range o.snapshots {
 		c.snapshots[repository] = slices.Clone(all)
 	}
+	c.tombs = make(map[string][]tomb, len(o.tombs))
+	for repository, all := range o.tombs {
+		c.tombs[repository] = slices.Clone(all)
+	}
 	return c
 }
 

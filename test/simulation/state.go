@@ -83,10 +83,16 @@ func (w *World) state() state {
 		var last snapshot
 		for _, shot := range w.snapshots[repository] {
 			shot.uid, shot.content, shot.files = s.text(shot.uid), s.rank(shot.content), s.rank(shot.files)
+			shot.occasion = s.text(shot.occasion)
 			if shot != last {
 				s.say("snapshot", repository, shot)
 			}
 			last = shot
+		}
+	}
+	for _, repository := range sorted(w.tombs) {
+		for _, t := range w.tombs[repository] {
+			s.say("tomb", repository, s.text(t.uid), s.text(t.occasion))
 		}
 	}
 	s.say("superuser", w.superuser, "written", w.written > 0)
@@ -154,6 +160,9 @@ func (s *stating) ranks() {
 			all = append(all, shot.content, shot.files)
 		}
 	}
+	for _, o := range s.w.objects {
+		all = append(all, o.dumps, o.dumpsFiles)
+	}
 	slices.Sort(all)
 	s.rankOf = map[int]int{0: 0}
 	for _, content := range slices.Compact(all) {
@@ -179,6 +188,9 @@ func (s *stating) databases(kind string, all map[string]*database) {
 // object says all of an object.
 func (s *stating) object(o *object) {
 	s.say(o.ref, o.pod, o.creates, o.missed, o.unreferenced, o.theirs != nil, o.deleting())
+	if o.dumps != 0 || o.dumpsFiles != 0 {
+		s.say("dumps", s.rank(o.dumps), s.rank(o.dumpsFiles))
+	}
 	s.sum(sorted(o.applied)...)
 	s.sum(sorted(o.others)...)
 	if o.kind == kindDatabase {
