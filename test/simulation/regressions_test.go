@@ -293,6 +293,22 @@ var toldHistories = map[string]told{
 			{Do: "delete", Tenant: "acme", Key: "Background"},
 		},
 	},
+	"AdoptedAndTakenBackUnprepared": {
+		reason: "Nor if it never came to be prepared.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 4},
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "adopt", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "start", Tenant: "acme", Key: "tenant-prepare"},
+			{Do: "hopeless", Tenant: "acme", Key: "tenant-prepare"},
+			{Do: "unadopt", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+		},
+	},
 	"WaivedOnce": {
 		reason: "A waiver counts for the delete that it was given for. One that was cancelled has used it up.",
 		actions: inService(
