@@ -241,7 +241,7 @@ func TestFenceAgainstAStorm(t *testing.T) {
 				continue
 			}
 			for {
-				if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS storm (at timestamptz); INSERT INTO storm VALUES (clock_timestamp())"); err != nil {
+				if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS public.storm (at timestamptz); INSERT INTO public.storm VALUES (clock_timestamp())"); err != nil {
 					break
 				}
 				n++
@@ -253,6 +253,9 @@ func TestFenceAgainstAStorm(t *testing.T) {
 	const writers = 6
 	for range writers {
 		go func() { done <- wrote() }()
+	}
+	for one[*string](t, s, acme.Database, "SELECT to_regclass('public.storm')::text") == nil {
+		time.Sleep(50 * time.Millisecond)
 	}
 	time.Sleep(500 * time.Millisecond)
 	handOver(t, s, servers.PostgresAdmin)
