@@ -47,38 +47,29 @@ func (c ConnectionsDrainConfig) drain(ctx context.Context, timeout time.Duration
 	}
 	defer disconnect(ctx, conn)
 
-	// What stood in the way when it was looked at last.
-	var obstacle error
 	ended := map[int32]bool{}
-	for {
+	return untilDone(ctx, func() (done bool, obstacle, err error) {
 		var open bool
-		err := conn.QueryRow(ctx, "SELECT datallowconn FROM pg_database WHERE datname = $1", c.Database).Scan(&open)
+		err = conn.QueryRow(ctx, "SELECT datallowconn FROM pg_database WHERE datname = $1", c.Database).Scan(&open)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			slog.InfoContext(ctx, "There is no such database, so it has no sessions", "database", c.Database)
-			return nil
+			return true, nil, nil
 		case err != nil:
-			return stopped(ctx, obstacle, fmt.Errorf("cannot look at the database: %w", err))
+			return false, nil, fmt.Errorf("cannot look at the database: %w", err)
 		case open:
-			obstacle = errors.New("it still accepts connections, so whoever is cut off would be back at once: set allowConnections: false in its Database")
-		default:
-			var pids []int32
-			if pids, obstacle, err = c.endSessions(ctx, conn, c.Database); err != nil {
-				return stopped(ctx, obstacle, err)
-			}
-			if len(pids) == 0 {
-				slog.InfoContext(ctx, "The database is closed and has no sessions", "database", c.Database, "ended", len(ended))
-				return nil
-			}
-			for _, pid := range pids {
-				ended[pid] = true
-			}
+			return false, errors.New("it still accepts connections, so whoever is cut off would be back at once: set allowConnections: false in its Database"), nil
 		}
-
-		select {
-		case <-ctx.Done():
-			return stopped(ctx, obstacle, nil)
-		case <-time.After(100 * time.Millisecond):
+		pids, left, err := c.endSessions(ctx, conn, c.Database)
+		if err != nil {
+			return false, nil, err
 		}
-	}
+		for _, pid := range pids {
+			ended[pid] = true
+		}
+		if len(pids) == 0 {
+			slog.InfoContext(ctx, "The database is closed and has no sessions", "database", c.Database, "ended", len(ended))
+		}
+		return len(pids) == 0, left, nil
+	})
 }

@@ -65,48 +65,40 @@ func (c FenceConfig) fence(ctx context.Context, timeout time.Duration) error {
 	}
 	defer disconnect(ctx, conn)
 
-	// What stood in the way when it was looked at last.
-	var obstacle error
 	var quietSince time.Time
 	ended := map[int32]bool{}
-	for {
-		found, err := c.shutOut(ctx, conn)
+	return untilDone(ctx, func() (done bool, obstacle, err error) {
+		found, busy := c.shutOut(ctx, conn)
 		switch {
-		case err == nil && !found:
+		case busy == nil && !found:
 			slog.InfoContext(ctx, "There is no such database, so nobody writes to it", "database", c.Database)
-			return nil
-		case isBusy(err):
-			// A session holds the database's row. It is ended below, with all others.
-			obstacle = err
-		case err != nil:
-			return stopped(ctx, obstacle, err)
+			return true, nil, nil
+		case busy != nil && !isBusy(busy):
+			return false, nil, busy
 		}
-
-		pids, left, sessionsErr := c.endSessions(ctx, conn, c.Database, c.User, c.BackupRole)
-		if sessionsErr != nil {
-			return stopped(ctx, obstacle, sessionsErr)
+		// A session that holds the database's row is ended with all others.
+		pids, left, err := c.endSessions(ctx, conn, c.Database, c.User, c.BackupRole)
+		if err != nil {
+			return false, busy, err
 		}
 		for _, pid := range pids {
 			ended[pid] = true
 		}
 		switch {
 		case len(pids) > 0:
-			obstacle, quietSince = left, time.Time{}
-		case err != nil:
 			quietSince = time.Time{}
+			return false, left, nil
+		case busy != nil:
+			quietSince = time.Time{}
+			return false, busy, nil
 		case quietSince.IsZero():
 			quietSince = time.Now()
 		case time.Since(quietSince) >= quietFor:
 			slog.InfoContext(ctx, "The fence stands", "database", c.Database, "ended", len(ended), "mayConnect", c.BackupRole)
-			return nil
+			return true, nil, nil
 		}
-
-		select {
-		case <-ctx.Done():
-			return stopped(ctx, obstacle, nil)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+		return false, nil, nil
+	})
 }
 
 // shutOut takes every right on the database from everybody but its owner, lets the
@@ -202,8 +194,7 @@ func (c FenceConfig) unfence(ctx context.Context, timeout time.Duration) error {
 	}
 	defer disconnect(ctx, conn)
 
-	var obstacle error
-	for {
+	return untilDone(ctx, func() (done bool, obstacle, err error) {
 		_, found, err := c.owner(ctx, conn)
 		if err == nil && found {
 			_, err = conn.Exec(ctx, "GRANT CONNECT, TEMPORARY ON DATABASE "+pgx.Identifier{c.Database}.Sanitize()+" TO PUBLIC")
@@ -211,20 +202,16 @@ func (c FenceConfig) unfence(ctx context.Context, timeout time.Duration) error {
 		switch {
 		case err == nil && !found, isGone(err):
 			slog.InfoContext(ctx, "There is no such database, so it has no fence", "database", c.Database)
-			return nil
+			return true, nil, nil
 		case err == nil:
 			slog.InfoContext(ctx, "The fence is down", "database", c.Database)
-			return nil
-		case !isBusy(err):
-			return stopped(ctx, obstacle, err)
+			return true, nil, nil
+		case isBusy(err):
+			return false, err, nil
+		default:
+			return false, nil, err
 		}
-		obstacle = err
-		select {
-		case <-ctx.Done():
-			return stopped(ctx, obstacle, nil)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	})
 }
 
 // What PostgreSQL answers, by SQLSTATE.
@@ -334,15 +321,31 @@ func (p Postgres) endSessions(ctx context.Context, conn *pgx.Conn, database stri
 	return pids, obstacle, nil
 }
 
-// stopped says why an effect has stopped that looks again and again: out of time for
-// what stood in the way, or for another reason.
-func stopped(ctx context.Context, obstacle, err error) error {
-	switch {
-	case ctx.Err() == nil:
-		return err
-	case obstacle == nil:
-		return context.Cause(ctx)
-	default:
-		return fmt.Errorf("%w: %w", context.Cause(ctx), obstacle)
+// untilDone looks again and again until what is to be done is done, has failed, or
+// the context is: then it says what stood in the way when it looked last.
+func untilDone(ctx context.Context, look func() (done bool, obstacle, err error)) error {
+	var last error
+	for {
+		done, obstacle, err := look()
+		if obstacle != nil || err == nil {
+			last = obstacle
+		}
+		switch {
+		case done:
+			return nil
+		case ctx.Err() != nil:
+		case err != nil:
+			return err
+		default:
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
+		}
+		if last == nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("%w: %w", context.Cause(ctx), last)
 	}
 }
