@@ -67,8 +67,8 @@ func (v *vault) environ(tenant Tenant, more ...map[string]string) map[string]str
 func (v *vault) restores(as string, more map[string]string) map[string]string {
 	return v.environ(acme, v.pg.Environ(servers.PostgresAdmin), map[string]string{
 		"ODOO_ROLE": servers.PostgresOdoo, "ODOO_PASSWORD": v.pg.Password,
-		"RESTORE_ROLE": servers.PostgresRestore, "RESTORE_PASSWORD": v.pg.Password,
-		"RESTORE_AS": as,
+		"RESTORE_ROLE": servers.PostgresRestore,
+		"RESTORE_AS":   as,
 	}, more)
 }
 
@@ -238,7 +238,7 @@ func mustRun(t *testing.T, name string, environ map[string]string) string {
 // noSecrets in what an effect logs.
 func noSecrets(t *testing.T, log string, environ map[string]string) {
 	t.Helper()
-	for _, key := range []string{"RESTIC_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "ODOO_PASSWORD", "RESTORE_PASSWORD"} {
+	for _, key := range []string{"RESTIC_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "ODOO_PASSWORD"} {
 		quoted := strings.Trim(fmt.Sprintf("%q", environ[key]), `"`)
 		if environ[key] != "" && (strings.Contains(log, environ[key]) || strings.Contains(log, quoted)) {
 			t.Errorf("the log shows %s:\n%s", key, log)

@@ -25,16 +25,16 @@ import (
 //
 // PGUSER is the role that creates databases, and connects to none of them. The dump
 // is loaded by a role of its own, as it runs what a tenant has put there; and Odoo's
-// role takes over what came of it.
+// role takes over what came of it. The role that loads has no password but while it
+// loads: PGUSER gives it one that nobody else knows, and takes it away again.
 type RestoreConfig struct {
 	Postgres
 	Release
 	Filestore
 	Storage
 
-	OdooPassword    string `env:"ODOO_PASSWORD,required,notEmpty"    doc:"The password of Odoo's role." secret:"true"`
-	RestoreRole     string `env:"RESTORE_ROLE,required,notEmpty"     doc:"The role that loads the dump. It owns nothing else."`
-	RestorePassword string `env:"RESTORE_PASSWORD,required,notEmpty" doc:"That role's password." secret:"true"`
+	OdooPassword string `env:"ODOO_PASSWORD,required,notEmpty" doc:"The password of Odoo's role." secret:"true"`
+	RestoreRole  string `env:"RESTORE_ROLE"                    envDefault:"plana_restore" doc:"The role that loads the dump. It owns nothing else, only PGUSER is a member of it, and each restore gives it a password of its own, which it takes away in the end."`
 
 	Repository string `env:"RESTIC_REPOSITORY,required,notEmpty" doc:"The repository to restore from: s3:https://HOST/BUCKET/NAME-PROJECT or a folder."`
 	Run        string `env:"RESTORE_RUN"                         envDefault:"latest" doc:"Which backup: the run that its log names, or the latest."`
@@ -349,46 +349,34 @@ func (r *restore) database(ctx context.Context, source receipt) error {
 	// Left to the end of the session if this can't be said any more.
 	defer r.conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", loadingLock) //nolint:errcheck // See above.
 
-	if err := limited(ctx, r.conn, r.RestoreRole); err != nil {
-		return fmt.Errorf("RESTORE_ROLE must own nothing but what it loads: %w", err)
+	loader := &loader{Postgres: r.Postgres, admin: r.conn, role: r.RestoreRole}
+	if err := loader.begin(ctx); err != nil {
+		return err
 	}
+	// Said once more as the session ends, since the load may have been told to stop.
+	defer loader.end(context.WithoutCancel(ctx))
+
 	if err := r.takeBack(ctx); err != nil {
 		return err
 	}
-
-	work, odoo, loader := quoted(r.workName()), quoted(r.OdooRole), quoted(r.RestoreRole)
+	work, odoo := quoted(r.workName()), quoted(r.OdooRole)
 	if err := r.dropWork(ctx); err != nil {
 		return err
 	}
 	if err := r.exec(ctx,
 		fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s",
-			work, loader, literal(source.Dump.Encoding), literal(source.Dump.Collate), literal(source.Dump.CType)),
+			work, quoted(r.RestoreRole), literal(source.Dump.Encoding), literal(source.Dump.Collate), literal(source.Dump.CType)),
 		"REVOKE ALL ON DATABASE "+work+" FROM PUBLIC",
 	); err != nil {
-		return fmt.Errorf("%q must be a member of %q and of %q, GRANT %s TO %s: %w", r.User, r.RestoreRole, r.OdooRole, loader, quoted(r.User), err)
-	}
-	if err := r.load(ctx, source); err != nil {
 		return err
 	}
-
-	// From here on the database belongs to no role that meets what is in it: neither
-	// to the one that loaded it, nor yet to Odoo's, which would serve it.
-	if err := r.takeBack(ctx); err != nil {
+	if err := r.load(ctx, source, loader); err != nil {
 		return err
 	}
-	if err := r.exec(ctx, "GRANT ALL ON DATABASE "+work+" TO "+odoo); err != nil {
-		return err
-	}
-	if err := r.odoo(ctx, r.as(r.OdooRole, r.OdooPassword), r.workName(), func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "REASSIGN OWNED BY "+loader+" TO "+odoo); err != nil {
-			return fmt.Errorf("%q cannot take over what %q has loaded, of which it must be a member, GRANT %s TO %s: %w", r.OdooRole, r.RestoreRole, loader, odoo, err)
+	if r.isCopy(source) {
+		if err := r.odoo(ctx, r.as(r.OdooRole, r.OdooPassword), r.workName(), func(tx pgx.Tx) error { return r.makeCopy(ctx, tx) }); err != nil {
+			return err
 		}
-		if !r.isCopy(source) {
-			return nil
-		}
-		return r.makeCopy(ctx, tx)
-	}); err != nil {
-		return err
 	}
 	return r.exec(ctx,
 		"REVOKE ALL ON DATABASE "+work+" FROM "+odoo,
@@ -431,12 +419,11 @@ func (r *restore) dropWork(ctx context.Context) error {
 	)
 }
 
-// load the dump, as the role that owns nothing else.
-func (r *restore) load(ctx context.Context, source receipt) error {
-	as := r.as(r.RestoreRole, r.RestorePassword)
-	// Before the dump is loaded: code in it may change its role's password, as every
-	// role may change its own.
-	conn, err := as.connect(ctx, r.workName())
+// load the dump, as the role that owns nothing else, and have Odoo's role take over
+// what came of it.
+func (r *restore) load(ctx context.Context, source receipt, loader *loader) error {
+	// Nothing of the dump ever runs in this session, which outlives the loading one.
+	conn, err := loader.connect(ctx, r.workName())
 	if err != nil {
 		return err
 	}
@@ -445,7 +432,7 @@ func (r *restore) load(ctx context.Context, source receipt) error {
 		sum := sha256.New()
 		dump := r.repo.restic("dump", source.Dump.Snapshot, "/"+dumpFile)
 		// Grants are left out: their roles may not exist here.
-		load := as.pgProgram("pg_restore", r.workName(), "--dbname", r.workName(), "--no-password", "--exit-on-error", "--no-owner", "--no-privileges")
+		load := loader.pgProgram("pg_restore", r.workName(), "--dbname", r.workName(), "--no-password", "--exit-on-error", "--no-owner", "--no-privileges")
 		if err := pipe(ctx, dump, sum, load); err != nil {
 			return r.repo.explain(err)
 		}
@@ -460,7 +447,16 @@ func (r *restore) load(ctx context.Context, source receipt) error {
 	if _, err := conn.Exec(ctx, "GRANT USAGE, CREATE ON SCHEMA public TO "+quoted(r.OdooRole)); err != nil {
 		return fmt.Errorf("cannot let %q have schema public: %w", r.OdooRole, err)
 	}
-	return nil
+	// From here on the database belongs to no role that meets what is in it: neither
+	// to the one that loaded it, nor yet to Odoo's, which would serve it.
+	if err := r.takeBack(ctx); err != nil {
+		return err
+	}
+	// Who gives a schema away must be able to create one.
+	if err := r.exec(ctx, "GRANT ALL ON DATABASE "+quoted(r.workName())+" TO "+quoted(r.OdooRole)); err != nil {
+		return err
+	}
+	return loader.handOver(ctx, conn, r.OdooRole)
 }
 
 // makeCopy takes from a database what only the original may have.

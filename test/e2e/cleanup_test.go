@@ -216,7 +216,7 @@ func (x *tenant) restore(t testing.TB, as string) {
 		"RESTIC_REPOSITORY="+c.s3.Repository(fmt.Sprintf("%s-%d", x.name, x.project)), "PATH="+postgresBin()+":"+os.Getenv("PATH"))
 	roles := map[string]string{
 		"ODOO_ROLE": servers.PostgresOdoo, "ODOO_PASSWORD": c.postgres.Password,
-		"RESTORE_ROLE": servers.PostgresRestore, "RESTORE_PASSWORD": c.postgres.Password,
+		"RESTORE_ROLE": servers.PostgresRestore,
 	}
 	for _, environ := range []map[string]string{c.postgres.Environ(servers.PostgresAdmin), roles, c.s3.Environ()} {
 		for k, v := range environ {

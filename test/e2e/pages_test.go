@@ -360,7 +360,7 @@ func (x *tenant) hasCustomers(t testing.TB, database string) {
 // restores a backup by the page's Job.
 func (p *reading) restores(c *cluster, as string) {
 	p.Helper()
-	_, _ = p.run(p.says("kubectl -n backup delete secret restore-plana restore-odoo postgres-restore-creds"), nil, nil)
+	_, _ = p.run(p.says("kubectl -n backup delete secret restore-plana restore-odoo"), nil, nil)
 	p.types("kubectl -n backup create secret generic restore-plana", "…", c.postgres.Password)
 	write(p, filepath.Join(p.folder, "restore.yaml"), p.shows("kind: Job",
 		"s3:https://sos-bg-sof-1.exo.io/plana-backup", c.repository(),

@@ -31,8 +31,8 @@ const (
 	PostgresRestore   = "plana_restore"
 )
 
-// A PostgresServer is a PostgreSQL of one test's own, on loopback. Every role
-// logs in with Password.
+// A PostgresServer is a PostgreSQL of one test's own, on loopback. Every role logs
+// in with Password, but for PostgresRestore: that one each restore gives another.
 type PostgresServer struct {
 	Host     string
 	Port     uint16
@@ -132,9 +132,10 @@ func startPostgres(t testing.TB, certificate string) *PostgresServer {
 	admin := s.waitUntilReady(t, stopped, log.Name())
 	defer admin.Close(t.Context()) //nolint:errcheck // Nothing is left to be said.
 	for _, sql := range []string{
-		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", PostgresRestore, s.Password),
-		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE %s", PostgresOdoo, s.Password, PostgresRestore),
-		fmt.Sprintf("CREATE ROLE %s LOGIN CREATEDB PASSWORD '%s' IN ROLE %s, pg_signal_backend", PostgresAdmin, s.Password, PostgresOdoo),
+		"CREATE ROLE " + PostgresRestore + " LOGIN",
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", PostgresOdoo, s.Password),
+		fmt.Sprintf("CREATE ROLE %s LOGIN CREATEDB PASSWORD '%s' IN ROLE %s, pg_signal_backend", PostgresAdmin, s.Password, PostgresRestore),
+		fmt.Sprintf("GRANT %s TO %s WITH ADMIN OPTION", PostgresOdoo, PostgresAdmin),
 		fmt.Sprintf("CREATE ROLE %s LOGIN BYPASSRLS PASSWORD '%s' IN ROLE pg_read_all_data", PostgresBackup, s.Password),
 		fmt.Sprintf("ALTER ROLE %s SET lo_compat_privileges = on", PostgresBackup),
 	} {
