@@ -7,6 +7,7 @@ package deploy
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -192,7 +193,7 @@ func TestClusterProviderConfig(t *testing.T) {
 
 func TestBackupRetention(t *testing.T) {
 	p := platform(t)
-	spec := one[*batchv1.CronJob](t, build(t, deploy), "backup-retention").Spec
+	spec := one[*batchv1.CronJob](t, build(t, deploy), "expire-backups").Spec
 	pod := spec.JobTemplate.Spec.Template.Spec
 	if lack := restricted(pod); lack != "" {
 		t.Error(lack)
@@ -253,6 +254,27 @@ func TestTemplates(t *testing.T) {
 					t.Errorf("provider config: -want, +got:\n%s", diff)
 				}
 			})
+		}
+	}
+}
+
+// TestBackupRetentionName: Crossplane would make a CronJob of a tenant's name the tenant's
+// own, and it would go with the tenant.
+func TestBackupRetentionName(t *testing.T) {
+	const tenant = "acme"
+	ofTenant := ""
+	for name := range podTemplatesOf(t, "18", true) {
+		if namespace, name, _ := strings.Cut(name, "/"); namespace == platform(t).Backup.Namespace && strings.HasSuffix(name, "-"+tenant) {
+			ofTenant = strings.TrimSuffix(name, tenant)
+		}
+	}
+	if ofTenant == "" {
+		t.Fatal("no tenant's CronJob is composed")
+	}
+	for _, o := range build(t, deploy) {
+		c, is := o.(*batchv1.CronJob)
+		if is && c.Namespace == platform(t).Backup.Namespace && strings.HasPrefix(c.Name, ofTenant) {
+			t.Errorf("CronJob %s/%s is also that of tenant %s", c.Namespace, c.Name, strings.TrimPrefix(c.Name, ofTenant))
 		}
 	}
 }

@@ -134,8 +134,8 @@ func TestNetworkOfJobs(t *testing.T) {
 			}
 		}
 	}
-	retention := one[*batchv1.CronJob](t, build(t, deploy), "backup-retention")
-	jobs["backup/backup-retention"] = job{retention.Namespace, retention.Spec.JobTemplate.Spec.Template.Labels, retention.Spec.JobTemplate.Spec.Template.Spec}
+	retention := one[*batchv1.CronJob](t, build(t, deploy), "expire-backups")
+	jobs["backup/expire-backups"] = job{retention.Namespace, retention.Spec.JobTemplate.Spec.Template.Labels, retention.Spec.JobTemplate.Spec.Template.Spec}
 	restore := restoreJob(t)
 	jobs["backup/restore"] = job{restore.Namespace, restore.Spec.Template.Labels, restore.Spec.Template.Spec}
 

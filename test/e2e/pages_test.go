@@ -445,7 +445,9 @@ func readUpgrade(t *testing.T, c *cluster, acme *tenant) {
 		})
 	}
 
+	c.kubectl(t, "-n", namespaceBackup, "create", "cronjob", "backup-retention", "--image=backup", "--schedule=0 0 1 1 *")
 	page.types("kubectl apply -k deploy")
+	page.sees("kubectl -n backup delete cronjob backup-retention", "deleted")
 	page.types("kubectl patch function.pkg.crossplane.io function-planaclient --type merge -p '{\"spec\":{\"package\"", example, here)
 	page.types("kubectl wait --for=jsonpath", example, here)
 	page.types("kubectl wait --for=condition=Healthy")
