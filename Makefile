@@ -9,6 +9,10 @@ help: ## List the targets.
 build: ## Build the function into _output/.
 	@CGO_ENABLED=0 go build -o _output/function .
 
+.PHONY: preview
+preview: build ## Show a tenant's whole life, without a cluster: of XR= (with PREVIEW="--delete" and the like: _output/function preview --help).
+	@_output/function preview $(PREVIEW) $(XR)
+
 .PHONY: render
 render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQUIRED=, COMPOSITION=).
 	@hack/render

@@ -24,8 +24,9 @@ var version = "dev"
 
 // CLI of this binary.
 type CLI struct {
-	Serve  ServeCommand  `cmd:"" default:"withargs" help:"Serve the composition function. The default command."`
-	Effect EffectCommand `cmd:"" help:"Run one effect, as the Jobs do that the function composes."`
+	Serve   ServeCommand   `cmd:"" default:"withargs" help:"Serve the composition function. The default command."`
+	Preview PreviewCommand `cmd:"" help:"Show a tenant's whole life, without a cluster: what is composed and when, and what stays."`
+	Effect  EffectCommand  `cmd:"" help:"Run one effect, as the Jobs do that the function composes."`
 
 	Version kong.VersionFlag `help:"Print the version." hidden:""`
 }

@@ -62,6 +62,7 @@ type World struct {
 	ordered []ref // of the objects: none if there are others since
 	serial  int   // of UIDs
 
+	installation
 	platform platform
 	outside
 
@@ -117,16 +118,7 @@ type replay struct {
 
 // newWorld returns the cluster with its template databases, and no tenant.
 func newWorld(f func(*clocktesting.FakePassiveClock) Function) *World {
-	c := clocktesting.NewFakePassiveClock(start)
-	w := &World{
-		clock:   c,
-		objects: map[ref]*object{},
-		outside: newOutside(),
-		tenants: map[string]*tenant{},
-		lives:   map[string]*life{},
-		trace:   func(string, ...any) {},
-	}
-	w.function = f(c)
+	w := newEmptyWorld(f, theInstallation)
 	for _, version := range versions {
 		for _, edition := range []string{"basic", "pro"} {
 			w.declareTemplate(edition, version)
@@ -137,6 +129,23 @@ func newWorld(f func(*clocktesting.FakePassiveClock) Function) *World {
 			"status": map[string]any{"hard": quotaHard(), "used": quotaUsed(false)},
 		}})
 	}
+	return w
+}
+
+// newEmptyWorld returns a cluster with nothing in it.
+func newEmptyWorld(f func(*clocktesting.FakePassiveClock) Function, i installation) *World {
+	c := clocktesting.NewFakePassiveClock(start)
+	w := &World{
+		installation: i,
+
+		clock:   c,
+		objects: map[ref]*object{},
+		outside: newOutside(),
+		tenants: map[string]*tenant{},
+		lives:   map[string]*life{},
+		trace:   func(string, ...any) {},
+	}
+	w.function = f(c)
 	return w
 }
 

@@ -16,7 +16,7 @@ func (w *World) accept(o *object) bool {
 	var parents []any
 	for _, p := range list(o.body, "spec", "parentRefs") {
 		parents = append(parents, map[string]any{
-			"parentRef": clone(p), "controllerName": controller,
+			"parentRef": clone(p), "controllerName": w.controller,
 			"conditions": []any{
 				map[string]any{"type": "Accepted", "status": status, "reason": reason, "message": "", "observedGeneration": g, "lastTransitionTime": start.Format("2006-01-02T15:04:05Z07:00")},
 				map[string]any{"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs", "message": "", "observedGeneration": g, "lastTransitionTime": start.Format("2006-01-02T15:04:05Z07:00")},

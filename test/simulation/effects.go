@@ -217,7 +217,7 @@ func (w *World) effect(o *object) error {
 		if db == nil {
 			return nil
 		}
-		if db.owner != providerRole {
+		if db.owner != w.providerRole {
 			return fmt.Errorf("database %s belongs to %s", name, db.owner)
 		}
 		db.fenced, db.sessions = true, 0
@@ -304,7 +304,7 @@ func (w *World) backUp(env map[string]string, final bool, content, files int) er
 func (w *World) filesContent(name string) int {
 	content := 0
 	for _, version := range versions {
-		if d := w.files[versionNamespace(version)+"/"+name]; d != nil {
+		if d := w.files[w.namespaces[version]+"/"+name]; d != nil {
 			content = max(content, d.content)
 		}
 	}

@@ -111,12 +111,12 @@ func templateName(edition, version string) string { return edition + "-template-
 // declareTemplate creates a template database, and the object that says so.
 func (w *World) declareTemplate(edition, version string) {
 	object_ := templateName(edition, version)
-	name := object_ + "." + domain
+	name := object_ + "." + w.domain
 	if w.databases[name] == nil {
-		w.databases[name] = &database{name: name, owner: providerRole, tablespace: defaultTablespace, limit: -1, template: true, initialised: true}
-		w.files[versionNamespace(version)+"/"+name] = &directory{}
+		w.databases[name] = &database{name: name, owner: w.providerRole, tablespace: defaultTablespace, limit: -1, template: true, initialised: true}
+		w.files[w.namespaces[version]+"/"+name] = &directory{}
 	}
-	r := ref{kindDatabase, nsSystem, object_}
+	r := ref{kindDatabase, w.system, object_}
 	if o := w.objects[r]; o != nil {
 		// provider-sql may have been down when it came.
 		w.provide(o, providesWell)
@@ -347,10 +347,10 @@ func (w *World) createDatabase(o *object, name string, how provision) (*database
 	if w.databases[name] != nil {
 		return nil, fmt.Sprintf("cannot create database: database %q already exists (42P04)", name)
 	}
-	db := &database{name: name, madeFor: o.controller(), owner: providerRole, tablespace: defaultTablespace, limit: -1, allowConnections: true, shares: true}
+	db := &database{name: name, madeFor: o.controller(), owner: w.providerRole, tablespace: defaultTablespace, limit: -1, allowConnections: true, shares: true}
 	params, _ := dig(o.body, "spec", "forProvider").(map[string]any)
 	if owner := text(params, "owner"); owner != "" {
-		if owner != providerRole && owner != odooRole && !w.superuser {
+		if owner != w.providerRole && !slices.Contains(w.odooRoles, owner) && !w.superuser {
 			return nil, fmt.Sprintf("cannot create database: must be able to SET ROLE %q (42501)", owner)
 		}
 		db.owner = owner
@@ -443,7 +443,7 @@ func (w *World) alter(o *object, db *database) {
 // visitors: it is Odoo's own, it takes connections and a route leads to it.
 func (w *World) served(name string) bool {
 	db := w.databases[name]
-	return db != nil && db.owner == odooRole && db.allowConnections && !db.template
+	return db != nil && slices.Contains(w.odooRoles, db.owner) && db.allowConnections && !db.template
 }
 
 // work is what goes on in databases without any visitor: Odoo's workers run scheduled
@@ -480,7 +480,7 @@ func (w *World) writeTo(db *database) {
 	w.written++
 	db.content = w.written
 	for _, version := range versions {
-		if d := w.files[versionNamespace(version)+"/"+db.name]; d != nil {
+		if d := w.files[w.namespaces[version]+"/"+db.name]; d != nil {
 			d.content = w.written
 		}
 	}

@@ -22,6 +22,23 @@ const (
 	leastLimit = 1_000_000_000
 )
 
+// An installation is what the world outside of the function has to know of a Platform.
+type installation struct {
+	domain, system string
+	// provider's role creates databases. Those that one of Odoo's roles owns are served.
+	providerRole string
+	odooRoles    []string
+	controller   string
+	// namespaces of the workers, by version.
+	namespaces map[string]string
+}
+
+// theInstallation of every history is that of the Platform's defaults.
+var theInstallation = installation{
+	domain: domain, system: nsSystem, providerRole: providerRole, odooRoles: []string{odooRole}, controller: controller,
+	namespaces: map[string]string{"17": versionNamespace("17"), "18": versionNamespace("18"), "19": versionNamespace("19")},
+}
+
 var versions = []string{"17", "18", "19"}
 
 // versionNamespace is where a version's workers are.

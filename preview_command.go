@@ -1,0 +1,107 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/mattn/go-isatty"
+
+	"github.com/plana-pulse/function-planaclient/example"
+	"github.com/plana-pulse/function-planaclient/preview"
+)
+
+// PreviewCommand shows a tenant's whole life.
+type PreviewCommand struct {
+	Files []string `arg:"" optional:"" help:"PLANAClients, and a Platform or a Composition that has one. - is standard input. None: the tenant of the documentation." name:"file"`
+
+	Output string `short:"o" enum:"text,yaml,mermaid" default:"text" help:"text for a person, yaml for all that is ever composed, mermaid for a diagram."`
+	At     string `help:"With -o yaml: what is desired at rest, or once the named step has begun." placeholder:"rest|STEP"`
+
+	Color string `help:"Colours of text: auto has them on a terminal, unless NO_COLOR is set." enum:"auto,always,never" default:"auto"`
+
+	WithoutTemplate bool     `help:"There is no template: Odoo installs the modules."`
+	Fail            string   `help:"The Job of this step fails for good." placeholder:"STEP"`
+	Tier            string   `help:"Move the tenants to this tier, once they are at rest." enum:",starter,pro,enterprise" default:"" placeholder:"TIER"`
+	Suspend         bool     `help:"Suspend the tenants, once they are at rest."`
+	Delete          bool     `help:"Delete the tenants, once they are at rest."`
+	From            []string `help:"Begin with what a cluster has of the tenant: files or folders, as make render's OBSERVED and REQUIRED." placeholder:"PATH"`
+	Diff            string   `help:"Tenants or an installation as they are: show what the files given change of a tenant at rest." placeholder:"OLD.yaml"`
+}
+
+// Run the preview. A tenant that is refused makes it an error.
+func (c *PreviewCommand) Run() error {
+	in, err := c.read(c.Files)
+	if err != nil {
+		return err
+	}
+	what := preview.WhatIf{WithoutTemplate: c.WithoutTemplate, Fail: c.Fail, Suspend: c.Suspend, Tier: c.Tier, Delete: c.Delete}
+	if c.Diff != "" {
+		old, err := c.read([]string{c.Diff})
+		if err != nil {
+			return err
+		}
+		return preview.Diff(os.Stdout, old, in, what)
+	}
+	lives, err := preview.Play(in, what)
+	if err != nil {
+		return err
+	}
+	switch c.Output {
+	case "yaml":
+		err = preview.YAML(os.Stdout, lives, c.At)
+	case "mermaid":
+		err = preview.Mermaid(os.Stdout, lives)
+	default:
+		err = preview.Text(os.Stdout, lives, preview.Style{Colour: c.coloured()})
+	}
+	if err != nil {
+		return err
+	}
+	for _, l := range lives {
+		if l.Refused != "" {
+			return fmt.Errorf("the function refuses PLANAClient %s: %s", l.Tenant, l.Refused)
+		}
+	}
+	return nil
+}
+
+// coloured tells whether the text has colours.
+func (c *PreviewCommand) coloured() bool {
+	if c.Color == "auto" {
+		return os.Getenv("NO_COLOR") == "" && isatty.IsTerminal(os.Stdout.Fd())
+	}
+	return c.Color == "always"
+}
+
+// read files, or the documentation's tenant if they have none.
+func (c *PreviewCommand) read(files []string) (*preview.Input, error) {
+	in := &preview.Input{}
+	for _, name := range files {
+		content, err := os.ReadFile(name) //nolint:gosec // Whoever runs it names the file.
+		if name == "-" {
+			content, err = io.ReadAll(os.Stdin)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read tenants: %w", err)
+		}
+		if err := in.Read(name, content); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range c.From {
+		if err := in.ReadFrom(path); err != nil {
+			return nil, err
+		}
+	}
+	if len(in.Tenants) == 0 {
+		if err := in.Read("example/planaclient.yaml", example.PLANAClient); err != nil {
+			return nil, err
+		}
+	}
+	if c.At != "" && c.Output != "yaml" {
+		return nil, errors.New("--at shows objects: give -o yaml with it")
+	}
+	return in, nil
+}
