@@ -89,18 +89,20 @@ func (w *World) help() bool {
 			w.trace("        somebody renames the database that is in the way of %s", l.name)
 			helped = true
 		case o.kind == kindDatabase && l != nil && !o.deleting() && text(condition(w.owner(l.uid).bodyOrNil(), "DatabaseReady"), "reason") == "BareDatabase":
+			// By what a person sees from outside, and no more.
 			switch db := w.databases[databaseOf(l.name)]; {
 			case db == nil:
-			case db.preparedFor != "" || !db.allowConnections:
-				w.trace("        somebody gives %s, which bears a tenant's mark, back to Odoo's role", db.name)
+			case db.fenced || !db.allowConnections:
+				w.trace("        somebody gives %s, which was taken out of service, back to Odoo's role", db.name)
 				db.owner, db.fenced, db.allowConnections = odooRole, false, true
 			case db.owner == providerRole:
-				w.trace("        somebody drops the bare %s", db.name)
-				w.checkLoss(o, db)
-				if !db.shares {
-					w.violate(invariantForeign, "%s, which is somebody's, is dropped as is advised", db.name)
-				}
+				w.trace("        somebody renames %s, which looks bare", db.name)
 				delete(w.databases, db.name)
+				db.name += "-left-behind"
+				for w.databases[db.name] != nil {
+					db.name += "-too"
+				}
+				w.databases[db.name] = db
 			}
 			w.trace("        somebody has %s read anew", r)
 			w.destroy(o, policyBackground)

@@ -208,6 +208,18 @@ var theMutants = map[string]mutant{
 			}
 		},
 	},
+	"leaves a Job out that is at work once nobody needs its step any more": {
+		breaks: []invariant{invariantOnce, invariantKept},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			db, xr := observedBody(req, "database"), req.GetObserved().GetComposite().GetResource().AsMap()
+			if text(db, "metadata", "uid") == text(xr, "status", "databaseUID") {
+				return
+			}
+			for _, key := range []string{"fence", "suspend-fence", "connections-drain", "suspend-drain"} {
+				delete(rsp.GetDesired().GetResources(), key)
+			}
+		},
+	},
 	"never leaves a Job out": {
 		breaks: []invariant{invariantOnce, invariantOrder},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
@@ -325,6 +337,25 @@ var theMutants = map[string]mutant{
 				set(xr, map[string]any{"completedAt": at, "run": at}, "status", "effects", "final-backup")
 			}
 		}),
+	},
+	"takes a last backup that has failed for one that is made": {
+		breaks: []invariant{invariantBackup},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			job := req.GetObserved().GetResources()["final-backup"].GetResource()
+			if job == nil || !conditionTrue(job.AsMap(), "Failed") {
+				return
+			}
+			for _, c := range job.GetFields()["status"].GetStructValue().GetFields()["conditions"].GetListValue().GetValues() {
+				if c := c.GetStructValue(); text(c.AsMap(), "type") == "Failed" {
+					set(c, "Complete", "type")
+				}
+			}
+		},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if job := req.GetObserved().GetResources()["final-backup"].GetResource(); job != nil {
+				compose(rsp, "final-backup", clonedWithoutStatus(job))
+			}
+		},
 	},
 	"leaves the fence out": {
 		breaks: []invariant{invariantBackup},
@@ -498,6 +529,22 @@ var theMutants = map[string]mutant{
 	"looks for no CronJob of somebody else's":     looksForNo("backup"),
 	"looks for no Job of somebody else's":         looksForNo("smoke-test"),
 	"looks for no last backup of somebody else's": looksForNo("final-backup"),
+	"doesn't see who else refuses a delete": {
+		breaks: []invariant{invariantArrives},
+		sees: func(req *fnv1.RunFunctionRequest) {
+			if text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "annotations", annotationAttempt) == "" {
+				return
+			}
+			if _, looked := req.GetRequiredResources()["guard"]; looked {
+				req.RequiredResources["guard"] = &fnv1.Resources{}
+			}
+		},
+		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
+			if observedBody(req, "guard") == nil && text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "annotations", annotationAttempt) != "" {
+				delete(rsp.GetDesired().GetResources(), "guard")
+			}
+		},
+	},
 	"takes for its own what its references name": {
 		breaks: []invariant{invariantForeign},
 		sees: func(req *fnv1.RunFunctionRequest) {

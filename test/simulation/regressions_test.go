@@ -155,6 +155,19 @@ var toldHistories = map[string]told{
 		reason:  "A suspended tenant has a last backup all the same.",
 		actions: inService(Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}),
 	},
+	"DeletedAndItsLastBackupFails": {
+		reason: "Nothing goes while the last backup can't be made, however often it fails.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "fence"}, Action{Do: "finish", Tenant: "acme", Key: "fence"},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "final-backup"}, Action{Do: "hopeless", Tenant: "acme", Key: "final-backup"},
+			Action{Do: "settle"}, Action{Do: "hand-delete", Tenant: "acme", Key: "final-backup"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "final-backup"}, Action{Do: "hopeless", Tenant: "acme", Key: "final-backup"},
+		),
+	},
 	"WrittenWhileItIsBackedUp": {
 		reason: "Odoo's scheduled actions and those who are connected write without a route: what they write while the last backup is made isn't lost.",
 		actions: inService(
