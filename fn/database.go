@@ -62,6 +62,10 @@ func database(t *tenancy) (composed, outcome) {
 		},
 	}
 	db.SetAnnotations(map[string]string{meta.AnnotationKeyExternalName: t.database})
+	if t.ledElsewhere() {
+		// Before it goes it may drop nothing, and least of all under the tenant's name.
+		db.Annotations[meta.AnnotationKeyExternalName] = meta.GetExternalName(observed)
+	}
 	if t.done(effectTenantPrepare) || observed != nil && observed.GetAnnotations()[annotationPublished] != "" {
 		db.Annotations[annotationPublished] = "true"
 	}
@@ -101,6 +105,9 @@ func database(t *tenancy) (composed, outcome) {
 // can't.
 func (t *tenancy) databaseHindered() outcome {
 	switch there, known := t.databaseObject(); {
+	case t.ledElsewhere() && !drops(t.observed.database):
+		return settling(reasonCreating, "Database %s/%s stands for database %q, and it isn't known how it came to that: it is taken away, which drops nothing, and a fresh one takes its place",
+			t.observed.database.GetNamespace(), t.observed.database.GetName(), meta.GetExternalName(t.observed.database))
 	case t.observed.database != nil && t.nothingToLookAt():
 		// Whatever was there has filled in the object: its owner, which may be Odoo's
 		// role, its tablespace, its locale. A database that came of it would be the
@@ -134,6 +141,13 @@ func creates(db *sqlv1alpha1.Database) bool {
 	})
 }
 
+// drops tells whether a database may be dropped by an object.
+func drops(db *sqlv1alpha1.Database) bool {
+	return slices.ContainsFunc(db.Spec.ManagementPolicies, func(action xpv1.ManagementAction) bool {
+		return action == xpv1.ManagementActionDelete || action == xpv1.ManagementActionAll
+	})
+}
+
 // databasePolicies returns what provider-sql may do to the database.
 func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 	switch {
@@ -141,6 +155,8 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 		return mayDoAll
 	case t.ownsDatabase():
 		return mayKeep
+	case t.ledElsewhere():
+		return mayOnlyLook
 	case t.unsureWhose():
 		return mayRead
 	case t.observed.database == nil && (t.done(effectTenantPrepare) || t.databaseTaken()):

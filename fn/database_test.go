@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
@@ -849,5 +850,52 @@ func TestDatabaseUID(t *testing.T) {
 	}
 	if diff := cmp.Diff([]any{"Observe"}, w.composed["database"].at("spec", "managementPolicies")); diff != "" {
 		t.Errorf("policies of an object that took the proven one's place: -want, +got:\n%s", diff)
+	}
+}
+
+// TestLedElsewhere takes an object away that somebody has made stand for another database
+// before the tenant had one: what provider-sql has said of that one would pass for a
+// proof of the tenant's.
+func TestLedElsewhere(t *testing.T) {
+	for name, policies := range map[string][]any{"may create": {"Observe", "Create", "LateInitialize"}, "may drop": {"*"}} {
+		for _, leaves := range []bool{false, true} {
+			w := newWorld(t, acme())
+			w.others = []object{template("pro-template-18")}
+			w.reconcile()
+			w.settle("guard")
+			w.reconcile()
+			db := w.composed["database"]
+			db.in("metadata", "annotations")["crossplane.io/external-name"] = "globex.planapulse.app"
+			db.in("metadata", "annotations")["crossplane.io/external-create-succeeded"] = "2026-11-02T08:00:20Z"
+			db.in("spec")["managementPolicies"] = policies
+			w.settle("database")
+			if leaves {
+				w.client.in("metadata", "annotations")[deleted] = "Background"
+				w.reconcile()
+				w.clock.SetTime(w.clock.Now().Add(time.Hour))
+			}
+
+			w.reconcile()
+			if name == "may drop" {
+				db = w.composed["database"]
+				if diff := cmp.Diff([]any{"Observe"}, db.at("spec", "managementPolicies")); diff != "" {
+					t.Errorf("leaves: %v: an object that may drop another database is to drop nothing before it goes: -want, +got:\n%s", leaves, diff)
+				}
+				if at := db.at("metadata", "annotations", "crossplane.io/external-name"); at != "globex.planapulse.app" {
+					t.Errorf("leaves: %v: an object that may drop stands for %v", leaves, at)
+				}
+				w.reconcile()
+			}
+			if w.composed["database"] != nil || w.client.at("status", "databaseUID") != nil {
+				t.Errorf("leaves: %v: the object that %s another database is to go: %v, %v", leaves, name, w.composed["database"], w.client["status"])
+			}
+			if leaves {
+				continue
+			}
+			w.reconcile()
+			if at := w.composed["database"].at("metadata", "annotations", "crossplane.io/external-name"); at != "acme.planapulse.app" {
+				t.Errorf("a fresh object stands for %v", at)
+			}
+		}
 	}
 }

@@ -100,6 +100,15 @@ func (t *tenancy) bornToAnother(db *sqlv1alpha1.Database) bool {
 		params.Owner != nil && !t.isReleaseRole(*params.Owner)
 }
 
+// ledElsewhere tells whether an object that isn't on record stands for another database
+// than the tenant's: somebody has changed its annotation, or the Platform's domain.
+// Whatever provider-sql has said of its creation it has said of that database, and would
+// pass for a proof of the tenant's, were the object made to stand for that again.
+func (t *tenancy) ledElsewhere() bool {
+	db := t.observed.database
+	return db != nil && !t.ownsDatabase() && meta.GetExternalName(db) != t.database
+}
+
 // unread tells whether an object doesn't show what is on the server: it has what is
 // asked for, or what provider-sql has yet to fill in.
 func (t *tenancy) unread(db *sqlv1alpha1.Database) bool {

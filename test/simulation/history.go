@@ -207,7 +207,7 @@ func (w *World) trouble(r *rand.Rand, names []string) Action {
 	case 22:
 		a.Do = "mend"
 	case 23:
-		a.Do = []string{"waive", "adopt", "protect", "hand-drop"}[r.IntN(4)]
+		a.Do = []string{"waive", "adopt", "unadopt", "protect", "hand-drop"}[r.IntN(5)]
 		a.N = r.IntN(2)
 	case 24:
 		a.Do, a.N = "foreign-database", r.IntN(48)

@@ -450,6 +450,11 @@ func (w *World) checkUnguarded(xr *object, l *life, leaving bool) {
 // drop the database, that is as good as dropped.
 func (w *World) checkDatabaseLeft(xr, o *object, l *life, leaving bool) {
 	db := w.databases[o.annotation(annotationExternal)]
+	if l.handled && o.annotation(annotationExternal) != databaseOf(l.name) && !mayDelete(o) {
+		// A hand has made it stand for another database before the tenant had one. It
+		// drops nothing, and proves nothing any more: a fresh one takes its place.
+		return
+	}
 	reader := !mayDelete(o) && !mayCreate(o) && !o.creates
 	if l.created && o.missed && reader && !w.everPrepared(xr) {
 		// The server made it after provider-sql, which only reads by this object, had

@@ -313,7 +313,7 @@ var theMutants = map[string]mutant{
 		breaks: []invariant{invariantBackup},
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			if at := text(xr.AsMap(), "status", "deletion", "requestedAt"); at != "" {
-				set(xr, map[string]any{"completedAt": at, "run": at}, "status", "effects", "final-backup")
+				set(xr, map[string]any{"completedAt": at, "run": at + "/fenced"}, "status", "effects", "final-backup")
 			}
 		}),
 	},
@@ -334,7 +334,7 @@ var theMutants = map[string]mutant{
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			at := text(xr.AsMap(), "status", "deletion", "requestedAt")
 			if at != "" && text(xr.AsMap(), "status", "backup", "lastSuccessfulTime") != "" {
-				set(xr, map[string]any{"completedAt": at, "run": at}, "status", "effects", "final-backup")
+				set(xr, map[string]any{"completedAt": at, "run": at + "/fenced"}, "status", "effects", "final-backup")
 			}
 		}),
 	},

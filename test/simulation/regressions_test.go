@@ -136,6 +136,32 @@ var toldHistories = map[string]told{
 			Action{Do: "bad-spec", Tenant: "acme"}, Action{Do: "hand-annotate", Tenant: "acme", N: 3},
 		),
 	},
+	"LedElsewhereAndBack": {
+		reason: "What provider-sql has created by an object while somebody made it stand for another database proves nothing of the one that has the tenant's name.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "foreign-database", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "hand-annotate", Tenant: "acme", N: 3},
+			{Do: "provide", Tenant: "acme"},
+		},
+	},
+	"LedElsewhereAndDeleted": {
+		reason: "Nor does it if the tenant is deleted then.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "foreign-database", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "hand-annotate", Tenant: "acme", N: 3},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+			{Do: "pass", N: 400},
+		},
+	},
 	"RestoredFromEtcd": {
 		reason: "A cluster that is restored to a state before its database was prepared finds what was done since, and does it again without harm.",
 		actions: creating(

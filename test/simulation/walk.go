@@ -276,7 +276,7 @@ func (w *World) happens(name string, add func(Action, ...int)) {
 
 // wants are what people want of a tenant, or do around it.
 func (w *World) wants(name string, add func(Action, ...int)) {
-	for _, do := range []string{"cancel", "waive", "version", "suspend", "resume", "adopt", "mend", "dry-run", "write", "hand-drop", "foreign-goes"} {
+	for _, do := range []string{"cancel", "waive", "version", "suspend", "resume", "adopt", "unadopt", "mend", "dry-run", "write", "hand-drop", "foreign-goes"} {
 		add(Action{Do: do, Tenant: name})
 	}
 	add(Action{Do: "pause", Tenant: name}, 0, 1)
