@@ -253,9 +253,9 @@ func readRotate(t *testing.T, c *cluster, acme *tenant) {
 		}
 	}
 	next := rand.Text()
-	tell("ACL SETUSER default >NEW", "NEW", next)
+	tell("ACL SETUSER effects >NEW", "effects", "default", "NEW", next)
 	page.types("kubectl -n crossplane-system patch secret redis-credentials", "…", next)
-	tell("ACL SETUSER default <OLD", "OLD", admin)
+	tell("ACL SETUSER effects <OLD", "effects", "default", "OLD", admin)
 	c.redis.UseAdminPassword(next)
 
 	page.types("kubectl -n crossplane-system delete pods")
@@ -361,7 +361,9 @@ func (x *tenant) hasCustomers(t testing.TB, database string) {
 func (p *reading) restores(c *cluster, as string) {
 	p.Helper()
 	_, _ = p.run(p.says("kubectl -n backup delete secret restore-plana restore-odoo"), nil, nil)
-	p.types("kubectl -n backup create secret generic restore-plana", "…", c.postgres.Password)
+	for _, name := range []string{"restore-plana", "restore-odoo"} {
+		p.types("kubectl -n backup create secret generic "+name, "…", c.postgres.Password)
+	}
 	write(p, filepath.Join(p.folder, "restore.yaml"), p.shows("kind: Job",
 		"s3:https://sos-bg-sof-1.exo.io/plana-backup", c.repository(),
 		"value: bg-sof-1", "value: us-east-1",
