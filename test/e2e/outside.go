@@ -140,6 +140,15 @@ func startWorker(t testing.TB, postgres *servers.PostgresServer, version, ip str
 	return w
 }
 
+// restart a worker, whose configuration has another password of its role.
+func (w *worker) restart(password string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	configured := *w.postgres
+	configured.Password = password
+	w.postgres = &configured
+}
+
 func (w *worker) setDown(down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,7 +208,10 @@ func upgrade(rsp http.ResponseWriter, req *http.Request, port string) {
 
 // look into a database, if Odoo would list it, for the name of its company.
 func (w *worker) look(ctx context.Context, database string) (string, error) {
-	conn, err := pgx.Connect(ctx, w.postgres.URL(servers.PostgresOdoo, "postgres"))
+	w.mu.Lock()
+	server := w.postgres
+	w.mu.Unlock()
+	conn, err := pgx.Connect(ctx, server.URL(servers.PostgresOdoo, "postgres"))
 	if err != nil {
 		return "", err
 	}
@@ -213,7 +225,7 @@ func (w *worker) look(ctx context.Context, database string) (string, error) {
 	if !listed {
 		return "", fmt.Errorf("%s isn't listed", database)
 	}
-	if conn, err = pgx.Connect(ctx, w.postgres.URL(servers.PostgresOdoo, database)); err != nil {
+	if conn, err = pgx.Connect(ctx, server.URL(servers.PostgresOdoo, database)); err != nil {
 		return "", err
 	}
 	defer conn.Close(ctx) //nolint:errcheck // It was only read from.

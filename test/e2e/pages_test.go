@@ -201,6 +201,9 @@ func readRotate(t *testing.T, c *cluster, acme *tenant) {
 			c.reader.environ = append(c.reader.environ, "PGPASSWORD="+password)
 		}
 	}
+	for _, w := range c.workers {
+		w.restart(password)
+	}
 	page.sees("kubectl -n crossplane-system get databases", "acme")
 	backup("backup-acme-now")
 
