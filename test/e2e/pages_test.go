@@ -194,13 +194,9 @@ func readRotate(t *testing.T, c *cluster, acme *tenant) {
 	page.types("kubectl -n crossplane-system patch secret provider-sql-postgres-creds", "…", password)
 	page.types("kubectl -n backup patch secret postgres-backup-creds", "…", password)
 	page.types("for namespace in plana-odoo", "…", password)
-	for _, role := range []string{servers.PostgresRestore, servers.PostgresSuperuser} {
-		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
-		if role == servers.PostgresSuperuser {
-			c.postgres.Password = password
-			c.reader.environ = append(c.reader.environ, "PGPASSWORD="+password)
-		}
-	}
+	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", servers.PostgresSuperuser, password))
+	c.postgres.Password = password
+	c.reader.environ = append(c.reader.environ, "PGPASSWORD="+password)
 	for _, w := range c.workers {
 		w.restart(password)
 	}
@@ -404,6 +400,7 @@ func readRoles(t *testing.T, c *cluster, page *reading) {
 	}
 	page.queries("CREATE ROLE plana_restore", "…", c.postgres.Password)
 	page.types("kubectl -n backup create secret generic postgres-backup-creds", "…", c.postgres.Password)
+	page.types("for namespace in plana-odoo", "…", c.postgres.Password)
 	page.queries("ALTER DATABASE")
 	page.types("for namespace in backup")
 	c.kubectl(t, "-n", namespaceBackup, "create", "job", "--from=cronjob/backup-acme", "backup-acme-with-new-roles")
