@@ -309,6 +309,7 @@ func readRestore(t *testing.T, c *cluster, acme *tenant) {
 	page.restores(c, "acme-march."+domain)
 	page.queries(`ALTER DATABASE "acme-march.planapulse.app" OWNER`)
 	acme.hasCustomers(t, "acme-march."+domain)
+	page.types("kubectl get planaclient acme -o jsonpath='{.metadata.uid}'")
 	page.anew()
 
 	x := newcomer(c)
