@@ -122,21 +122,14 @@ func newRun() string {
 }
 
 func (c BackupConfig) backUp(ctx context.Context, kind, occasion string) error {
-	at, err := parseLocation(c.Repository)
-	if err != nil {
-		return Hopeless(err)
-	}
-	repo, err := c.repository(at)
+	// Object storage is asked first, so that an outage of it costs nobody a
+	// session of the database.
+	repo, initialised, err := c.lookFor(ctx, c.Repository)
 	if err != nil {
 		return err
 	}
 	b := backup{BackupConfig: c, kind: kind, occasion: occasion, repo: repo, run: newRun()}
 
-	// Object storage is asked first, so that an outage of it costs nobody a
-	// session of the database.
-	if _, err := repo.initialised(ctx); err != nil {
-		return err
-	}
 	// The tenant's own database only pg_dump works in: it is the one program that
 	// reads all of it and runs none of the code that a tenant may have put there.
 	conn, err := c.connect(ctx, maintenanceDatabase)
@@ -149,19 +142,14 @@ func (c BackupConfig) backUp(ctx context.Context, kind, occasion string) error {
 		return fmt.Errorf("PGUSER must be a role that may read and nothing else: %w", err)
 	}
 
-	// The session holds it for as long as the backup takes, outside of the tenant's
-	// database, whose sessions can hold any lock there. It keeps two first backups from
-	// creating the repository at the same time.
-	lock := lockOf("backup " + c.Database)
-	var alone bool
-	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lock).Scan(&alone); err != nil {
-		return fmt.Errorf("cannot look whether another backup is under way: %w", err)
-	}
-	if !alone {
-		slog.InfoContext(ctx, "Another backup of this tenant is under way: waiting for it to end")
-		if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lock); err != nil {
-			return fmt.Errorf("cannot wait for another backup to end: %w", err)
-		}
+	// The session holds it for as long as the backup takes. It keeps two first backups
+	// from creating the repository at the same time.
+	err = turn{c.Postgres, conn, lockOf("backup " + c.Database)}.take(ctx, "Another backup of this tenant is under way: waiting for it to end")
+	switch {
+	case errors.Is(err, errStrangers) && initialised:
+		slog.WarnContext(ctx, "This backup doesn't wait for its turn, since nobody but a backup should hold it", "error", err.Error())
+	case err != nil:
+		return fmt.Errorf("cannot wait for another backup to end: %w", err)
 	}
 
 	err = b.look(ctx, conn)

@@ -29,15 +29,7 @@ func (c BackupTombstoneConfig) Validate() error {
 //
 // A tenant that was never backed up has no repository, and gets none.
 func BackupTombstone(ctx context.Context, c BackupTombstoneConfig) error {
-	at, err := parseLocation(c.Repository)
-	if err != nil {
-		return Hopeless(err)
-	}
-	repo, err := c.repository(at)
-	if err != nil {
-		return err
-	}
-	found, err := repo.initialised(ctx)
+	repo, found, err := c.lookFor(ctx, c.Repository)
 	if err != nil {
 		return err
 	}

@@ -94,6 +94,9 @@ func (c FenceConfig) fence(ctx context.Context, timeout time.Duration) error {
 		case quietSince.IsZero():
 			quietSince = time.Now()
 		case time.Since(quietSince) >= quietFor:
+			if err := c.prepared(ctx, conn); err != nil {
+				return false, nil, err
+			}
 			slog.InfoContext(ctx, "The fence stands", "database", c.Database, "ended", len(ended), "mayConnect", c.BackupRole)
 			return true, nil, nil
 		}
@@ -155,6 +158,25 @@ func (c FenceConfig) owner(ctx context.Context, conn *pgx.Conn) (owner string, f
 	return owner, true, nil
 }
 
+// prepared returns an error if transactions are prepared in the database. Nobody behind
+// the fence can commit one, but it keeps its locks, for which a dump waits in vain, and
+// its database can't be dropped.
+func (c FenceConfig) prepared(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, "SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts WHERE database = $1 ORDER BY prepared LIMIT 10", c.Database)
+	if err != nil {
+		return fmt.Errorf("cannot look for prepared transactions: %w", err)
+	}
+	statements, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("cannot look for prepared transactions: %w", err)
+	}
+	if len(statements) == 0 {
+		return nil
+	}
+	return fmt.Errorf("nobody can connect to it any more, but transactions are prepared in it, which keep it from being dropped, and perhaps from being dumped: "+
+		"as a superuser, in that database, %s", strings.Join(statements, "; "))
+}
+
 // grantees are all who have a right on the database, its owner and the backup role's
 // bare right to connect apart, quoted. A right that nobody has granted is PUBLIC's.
 func (c FenceConfig) grantees(ctx context.Context, tx pgx.Tx) ([]string, error) {
@@ -195,9 +217,9 @@ func (c FenceConfig) unfence(ctx context.Context, timeout time.Duration) error {
 	defer disconnect(ctx, conn)
 
 	return untilDone(ctx, func() (done bool, obstacle, err error) {
-		_, found, err := c.owner(ctx, conn)
+		owner, found, err := c.owner(ctx, conn)
 		if err == nil && found {
-			_, err = conn.Exec(ctx, "GRANT CONNECT, TEMPORARY ON DATABASE "+pgx.Identifier{c.Database}.Sanitize()+" TO PUBLIC")
+			err = c.letIn(ctx, conn, owner)
 		}
 		switch {
 		case err == nil && !found, isGone(err):
@@ -212,6 +234,23 @@ func (c FenceConfig) unfence(ctx context.Context, timeout time.Duration) error {
 			return false, nil, err
 		}
 	})
+}
+
+// letIn everybody whom PostgreSQL lets into a database by default. A role that can't
+// grant that is only warned, so it is looked at afterwards.
+func (c FenceConfig) letIn(ctx context.Context, conn *pgx.Conn, owner string) error {
+	grant := "GRANT CONNECT, TEMPORARY ON DATABASE " + pgx.Identifier{c.Database}.Sanitize() + " TO PUBLIC"
+	if _, err := conn.Exec(ctx, grant); err != nil {
+		return err
+	}
+	var granted bool
+	if err := conn.QueryRow(ctx, "SELECT has_database_privilege('public', $1::text, 'CONNECT') AND has_database_privilege('public', $1, 'TEMPORARY')", c.Database).Scan(&granted); err != nil {
+		return fmt.Errorf("cannot look who may connect: %w", err)
+	}
+	if !granted {
+		return fmt.Errorf("it belongs to role %q, for whom PGUSER %q can't do this: as the owner or a superuser, %s", owner, c.User, grant)
+	}
+	return nil
 }
 
 // What PostgreSQL answers, by SQLSTATE.

@@ -5,11 +5,15 @@ package effect
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/plana-pulse/function-planaclient/test/servers"
@@ -278,6 +282,195 @@ func TestFenceAgainstAStorm(t *testing.T) {
 	stop()
 	for range writers {
 		<-done
+	}
+}
+
+// TestFencePrepared says of transactions that a tenant has prepared what a person has
+// to do: they outlive their sessions, and neither the provisioning role nor DROP
+// DATABASE gets past them.
+func TestFencePrepared(t *testing.T) {
+	s := servers.PostgresWith(t, "max_prepared_transactions=2")
+	withBackupRole(t, s)
+	acmes, neighbours := occupy(t, s, 1)
+	const prepare = "BEGIN; CREATE TABLE public.prepared (id integer); PREPARE TRANSACTION '%s'"
+	if _, err := acmes[0].Exec(t.Context(), fmt.Sprintf(prepare, "it''s acme''s")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := neighbours[0].Exec(t.Context(), fmt.Sprintf(prepare, "beta''s")); err != nil {
+		t.Fatal(err)
+	}
+	handOver(t, s, servers.PostgresAdmin)
+
+	err := Fence(t.Context(), fenceConfig(s))
+	if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "as a superuser, in that database, ROLLBACK PREPARED 'it''s acme''s'") || strings.Contains(err.Error(), "beta") {
+		t.Errorf("want it to say how to end acme's, and acme's only: %v", err)
+	}
+	if mayConnect(t, s, servers.PostgresOdoo, acme.Database) || alive(t, acmes) > 0 {
+		t.Error("the tenant isn't shut out meanwhile")
+	}
+	if alive(t, neighbours) == 0 {
+		t.Error("the neighbour's session has ended")
+	}
+	s.Exec(t, servers.PostgresSuperuser, acme.Database, "ROLLBACK PREPARED 'it''s acme''s'")
+	if err := Fence(t.Context(), fenceConfig(s)); err != nil {
+		t.Error(err)
+	}
+	if err := Unfence(t.Context(), fenceConfig(s)); err != nil {
+		t.Error(err)
+	}
+	s.Exec(t, servers.PostgresSuperuser, neighbour, "ROLLBACK PREPARED 'beta''s'")
+}
+
+// TestFenceDecoding ends the session of somebody who reads a database's changes as
+// they are made, and comes back whenever it is ended. The slot alone, which stays,
+// keeps nobody from dropping the database.
+func TestFenceDecoding(t *testing.T) {
+	s := servers.PostgresWith(t, "wal_level=logical")
+	withBackupRole(t, s)
+	occupy(t, s, 1)
+	// Only a superuser can give a tenant that much.
+	s.Exec(t, servers.PostgresSuperuser, "postgres", "ALTER ROLE odoo REPLICATION")
+	s.Exec(t, servers.PostgresOdoo, acme.Database, "SELECT pg_create_logical_replication_slot('tenants', 'test_decoding')")
+	reader := exec.CommandContext(t.Context(), s.Program(t, "pg_recvlogical"), "--dbname", s.URL(servers.PostgresOdoo, acme.Database), "--slot", "tenants", "--start", "--file", filepath.Join(t.TempDir(), "changes"))
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = reader.Process.Kill()
+		_ = reader.Wait()
+	})
+	const active = "SELECT count(*) FROM pg_replication_slots WHERE active"
+	for began := time.Now(); one[int64](t, s, "postgres", active) == 0; time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatal("nobody reads the slot")
+		}
+	}
+
+	handOver(t, s, servers.PostgresAdmin)
+	if err := Fence(t.Context(), fenceConfig(s)); err != nil {
+		t.Fatal(err)
+	}
+	// It tries again every five seconds.
+	time.Sleep(6 * time.Second)
+	if one[int64](t, s, "postgres", active) != 0 {
+		t.Error("the changes are read behind the fence")
+	}
+	s.Exec(t, servers.PostgresAdmin, "postgres", "DROP DATABASE "+quote(acme.Database))
+}
+
+// TestFenceStormed has Odoo's role try from a database that is its own to get back
+// into one that is fenced, all the while that the fence is raised, stands and is
+// raised once more.
+func TestFenceStormed(t *testing.T) {
+	s := servers.Postgres(t)
+	withBackupRole(t, s)
+	occupy(t, s, 2)
+	database := quote(acme.Database)
+	tries := []string{
+		"GRANT ALL ON DATABASE " + database + " TO odoo, PUBLIC",
+		"ALTER DATABASE " + database + " OWNER TO odoo",
+		"ALTER DATABASE " + database + " SET search_path = evil",
+		"ALTER DATABASE " + database + " RENAME TO mine",
+		"DROP DATABASE " + database,
+		"REVOKE ALL ON DATABASE " + database + " FROM plana, " + testBackupRole,
+		"GRANT odoo TO " + testBackupRole,
+		"REVOKE odoo FROM plana",
+		"SET ROLE plana",
+		"SET ROLE plana_restore",
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> 'odoo'",
+		"COMMENT ON DATABASE " + database + " IS 'mine'",
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan map[string]bool)
+	handOver(t, s, servers.PostgresAdmin)
+	before := rolesOf(t, s)
+	tried := make(chan struct{}, 1)
+	go func() {
+		succeeded := map[string]bool{}
+		defer func() { done <- succeeded }()
+		for ctx.Err() == nil {
+			conn, err := odooOf(s).connect(ctx, neighbour)
+			if err != nil {
+				continue
+			}
+			for _, sql := range tries {
+				// What only warns that nothing was changed is looked at below.
+				if _, err := conn.Exec(ctx, sql); err == nil && !strings.HasPrefix(sql, "GRANT ALL") && !strings.HasPrefix(sql, "REVOKE ALL") {
+					succeeded[sql] = true
+				}
+			}
+			_ = conn.Close(context.WithoutCancel(ctx))
+			if conn, err := odooOf(s).connect(ctx, acme.Database); err == nil {
+				_ = conn.Close(context.WithoutCancel(ctx))
+			}
+			select {
+			case tried <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	<-tried
+	for _, run := range []string{"first run", "second run"} {
+		if err := Fence(t.Context(), fenceConfig(s)); err != nil {
+			t.Fatalf("%s: %v", run, err)
+		}
+		if mayConnect(t, s, servers.PostgresOdoo, acme.Database) {
+			t.Errorf("%s: Odoo's role may connect", run)
+		}
+		if !mayConnect(t, s, testBackupRole, acme.Database) {
+			t.Errorf("%s: the backup role may not connect", run)
+		}
+		<-tried
+	}
+	stop()
+	if succeeded := <-done; len(succeeded) > 0 {
+		t.Errorf("Odoo's role did %v", slices.Sorted(maps.Keys(succeeded)))
+	}
+	if settings, rights := settingsOf(t, s); settings != "" || strings.Contains(rights, "odoo") || strings.Contains(","+strings.Trim(rights, "{}"), ",=") {
+		t.Errorf("Odoo's role has rights: %s, or has set %q", rights, settings)
+	}
+	if diff := cmp.Diff(before, rolesOf(t, s)); diff != "" {
+		t.Errorf("roles and databases: -before, +after:\n%s", diff)
+	}
+}
+
+// TestFenceBadInput says what is wrong, before it touches anything.
+func TestFenceBadInput(t *testing.T) {
+	s := servers.Postgres(t)
+	withBackupRole(t, s)
+	acmes, _ := occupy(t, s, 2)
+	// As behind a fence that another role has raised.
+	s.Exec(t, servers.PostgresOdoo, maintenanceDatabase, "REVOKE ALL ON DATABASE "+quote(acme.Database)+" FROM PUBLIC",
+		"GRANT CONNECT ON DATABASE "+quote(acme.Database)+" TO "+servers.PostgresBackup)
+	good := acme.environ(s.Environ(servers.PostgresAdmin), map[string]string{"BACKUP_ROLE": testBackupRole})
+	for name, tc := range map[string]struct {
+		environ map[string]string
+		code    int
+		want    string
+
+		// unfence says, "" for the same.
+		unfence string
+	}{
+		"NoDatabase":      {map[string]string{"TENANT_DATABASE": ""}, ExitHopeless, "TENANT_DATABASE", ""},
+		"AnothersName":    {map[string]string{"TENANT_DATABASE": neighbour}, ExitHopeless, "must start with the tenant's name", ""},
+		"Template":        {map[string]string{"TENANT_DATABASE": "template1"}, ExitHopeless, "must be lower-case DNS labels", ""},
+		"WrongPassword":   {map[string]string{"PGPASSWORD": "no"}, ExitFailed, "password authentication failed", ""},
+		"NotProvisioning": {map[string]string{"PGUSER": servers.PostgresBackup}, ExitFailed, "rather than to PGUSER", `it belongs to role "odoo", for whom PGUSER "plana_backup" can't do this: as the owner or a superuser, GRANT CONNECT`},
+	} {
+		for _, effect := range []string{"fence", "unfence"} {
+			environ, want := maps.Clone(good), tc.want
+			maps.Copy(environ, tc.environ)
+			if effect == "unfence" && tc.unfence != "" {
+				want = tc.unfence
+			}
+			if code, log := runChild(t, effect, environ); code != tc.code || !strings.Contains(lastError(log), want) {
+				t.Errorf("%s, %s: exit code %d, want %d and %q:\n%s", effect, name, code, tc.code, want, log)
+			}
+		}
+	}
+	if got := alive(t, acmes); got != len(acmes) {
+		t.Errorf("only %d of %d sessions are left", got, len(acmes))
 	}
 }
 

@@ -171,6 +171,19 @@ func (s Storage) repository(at location) (*repository, error) {
 	return r, nil
 }
 
+// lookFor the repository at a location, and tell whether there is one yet.
+func (s Storage) lookFor(ctx context.Context, at string) (repo *repository, found bool, err error) {
+	l, err := parseLocation(at)
+	if err != nil {
+		return nil, false, Hopeless(err)
+	}
+	if repo, err = s.repository(l); err != nil {
+		return nil, false, err
+	}
+	found, err = repo.initialised(ctx)
+	return repo, found, err
+}
+
 // restic command on this repository.
 func (r *repository) restic(command string, args ...string) program {
 	all := append([]string{command}, r.flags...)

@@ -90,15 +90,7 @@ const (
 // makes Odoo's role its owner, because its scheduled actions would run there and
 // then.
 func Restore(ctx context.Context, c RestoreConfig) error {
-	at, err := parseLocation(c.Repository)
-	if err != nil {
-		return Hopeless(err)
-	}
-	repo, err := c.repository(at)
-	if err != nil {
-		return err
-	}
-	found, err := repo.initialised(ctx)
+	repo, found, err := c.lookFor(ctx, c.Repository)
 	if err != nil {
 		return err
 	}
@@ -119,7 +111,7 @@ func Restore(ctx context.Context, c RestoreConfig) error {
 	defer disconnect(ctx, conn)
 	// Held until the end, so that a second restore to this name finds the first
 	// one's work and not half of it.
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockOf("restore "+c.As)); err != nil {
+	if err := (turn{c.Postgres, conn, lockOf("restore " + c.As)}).take(ctx, "Another restore to this name is under way: waiting for it to end"); err != nil {
 		return fmt.Errorf("cannot wait for another restore to end: %w", err)
 	}
 
@@ -343,7 +335,7 @@ var loadingLock = lockOf("restore")
 // database restores the database under its working name, and renames it once it
 // is whole.
 func (r *restore) database(ctx context.Context, source receipt) error {
-	if _, err := r.conn.Exec(ctx, "SELECT pg_advisory_lock($1)", loadingLock); err != nil {
+	if err := (turn{r.Postgres, r.conn, loadingLock}).take(ctx, "Another dump is being loaded: waiting for that to end"); err != nil {
 		return fmt.Errorf("cannot wait for another restore to end: %w", err)
 	}
 	// Left to the end of the session if this can't be said any more.

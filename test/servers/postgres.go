@@ -53,6 +53,12 @@ func Postgres(t testing.TB) *PostgresServer {
 	return startPostgres(t, "")
 }
 
+// PostgresWith starts such a server with settings, each as name=value.
+func PostgresWith(t testing.TB, settings ...string) *PostgresServer {
+	t.Helper()
+	return startPostgres(t, "", settings...)
+}
+
 // PostgresTLS starts a PostgreSQL server that lets nobody in without TLS, with a
 // certificate for its address and no name. It is stopped at the end of the test.
 func PostgresTLS(t testing.TB) *PostgresServer {
@@ -61,7 +67,7 @@ func PostgresTLS(t testing.TB) *PostgresServer {
 }
 
 // startPostgres with TLS if there is a directory with a certificate.
-func startPostgres(t testing.TB, certificate string) *PostgresServer {
+func startPostgres(t testing.TB, certificate string, settings ...string) *PostgresServer {
 	t.Helper()
 	began := time.Now()
 	bin := postgresPrograms(t)
@@ -106,6 +112,9 @@ func startPostgres(t testing.TB, certificate string) *PostgresServer {
 		"-c", "listen_addresses="+s.Host, "-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=50")
 	server.Args = append(server.Args, encrypted...)
+	for _, s := range settings {
+		server.Args = append(server.Args, "-c", s)
+	}
 	server.Dir, server.SysProcAttr = dir, attr
 	server.Stdout, server.Stderr = log, log
 	if err := server.Start(); err != nil {
