@@ -142,9 +142,9 @@ func startEngine(ctx context.Context) (*engine, func() string, error) {
 }
 
 // A scene is what is rendered: files and folders, of which only the XR and the
-// Composition are needed.
+// Composition are needed. Functions are those of the pipeline, if it has others.
 type scene struct {
-	xr, composition, observed, required string
+	xr, composition, observed, required, functions string
 }
 
 // A refusal is the message of a function that won't go on.
@@ -156,9 +156,14 @@ func (r refusal) Error() string { return string(r) }
 func (e *engine) render(ctx context.Context, s scene) ([]byte, error) {
 	args := []string{
 		"composition", "render", "--crossplane-binary=" + e.core,
-		"--function-annotations=render.crossplane.io/runtime=Development",
-		"--function-annotations=render.crossplane.io/runtime-development-target=" + e.function,
 		"--include-function-results", "--xrd=" + definition,
+	}
+	if s.functions == "" {
+		// Nobody knows beforehand where this one listens.
+		s.functions = functions
+		args = append(args,
+			"--function-annotations=render.crossplane.io/runtime=Development",
+			"--function-annotations=render.crossplane.io/runtime-development-target="+e.function)
 	}
 	if s.observed != "" {
 		args = append(args, "--observed-resources="+s.observed)
@@ -168,7 +173,7 @@ func (e *engine) render(ctx context.Context, s scene) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	out, err := command(ctx, ".", e.cli, append(args, s.xr, s.composition, functions)...)
+	out, err := command(ctx, ".", e.cli, append(args, s.xr, s.composition, s.functions)...)
 	if err != nil {
 		if _, message, refused := strings.Cut(err.Error(), "returned a fatal result: "); refused {
 			return nil, refusal(strings.TrimSpace(message))
