@@ -11,12 +11,15 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/crossplane/function-sdk-go"
+	kongcompletion "github.com/jotaen/kong-completion"
+	"github.com/posener/complete"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"k8s.io/utils/clock"
 
 	"github.com/plana-pulse/function-planaclient/effect"
 	"github.com/plana-pulse/function-planaclient/fn"
+	"github.com/plana-pulse/function-planaclient/preview"
 )
 
 // version of this binary. The linker sets it.
@@ -27,6 +30,8 @@ type CLI struct {
 	Serve   ServeCommand   `cmd:"" default:"withargs" help:"Serve the composition function. The default command."`
 	Preview PreviewCommand `cmd:"" help:"Show a tenant's whole life, without a cluster: what is composed and when, and what stays."`
 	Effect  EffectCommand  `cmd:"" help:"Run one effect, as the Jobs do that the function composes."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Print what makes a shell complete this command's words: bash, zsh or fish."`
 
 	Version kong.VersionFlag `help:"Print the version." hidden:""`
 }
@@ -41,6 +46,14 @@ type ServeCommand struct {
 	Insecure           bool   `help:"Serve without mTLS. --tls-certs-dir is ignored then."`
 	MaxRecvMessageSize int    `default:"4"                help:"Maximum size of received messages in MB."`
 	MetricsAddress     string `default:":8080"            help:"Address at which to serve /metrics, /healthz and /readyz over HTTP. Empty turns them off."`
+}
+
+// Help of the command.
+func (c *ServeCommand) Help() string {
+	return `Crossplane runs this in a pod, and gives it certificates in TLS_SERVER_CERTS_DIR. By hand, on
+your machine, for crossplane composition render:
+
+  function serve --insecure --address=127.0.0.1:9443 --metrics-address=`
 }
 
 // Run serves the function until the context is done.
@@ -67,7 +80,14 @@ func (c *ServeCommand) Run(ctx context.Context) error {
 
 // EffectCommand runs one effect.
 type EffectCommand struct {
-	Name string `arg:"" help:"Effect to run: ${effects}."`
+	Name string `arg:"" help:"Effect to run: ${effects}." predictor:"effect"`
+}
+
+// Help of the command.
+func (c *EffectCommand) Help() string {
+	return `What it works on it is told by environment variables, which docs/reference/effects.md lists. It
+is safe to run twice. It exits with 0 once all is done, with 1 where another attempt may help,
+and with 2 where none can.`
 }
 
 // Run the effect. The process exits with the effect's own code, which tells
@@ -83,11 +103,19 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
-	cli := kong.Parse(&CLI{},
+	cli := kong.Must(&CLI{},
 		kong.Name("function"),
 		kong.Description("function-planaclient turns a PLANAClient into a tenant of an Odoo SaaS."),
 		kong.Vars{"version": version, "effects": strings.Join(effect.Names(), ", ")},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
-	cli.FatalIfErrorf(cli.Run())
+	// A shell that asks for completions calls this very program.
+	kongcompletion.Register(cli,
+		kongcompletion.WithPredictor("effect", complete.PredictSet(effect.Names()...)),
+		kongcompletion.WithPredictor("step", complete.PredictSet(preview.Steps()...)),
+		kongcompletion.WithPredictor("file", complete.PredictFiles("*")),
+	)
+	command, err := cli.Parse(os.Args[1:])
+	cli.FatalIfErrorf(err)
+	command.FatalIfErrorf(command.Run())
 }

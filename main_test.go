@@ -57,6 +57,16 @@ func TestCLI(t *testing.T) {
 			args:   []string{"effect", "smoke-test"},
 			want:   CLI{Serve: serve, Effect: EffectCommand{Name: "smoke-test"}},
 		},
+		"Preview": {
+			reason: "Tenants and installation are files, and what happens to them are flags.",
+			args:   []string{"preview", "acme.yaml", "platform.yaml", "--delete", "-o", "yaml"},
+			want:   CLI{Serve: serve, Preview: PreviewCommand{Files: []string{"acme.yaml", "platform.yaml"}, Delete: true, Output: "yaml", Color: "auto"}},
+		},
+		"PreviewAsNothing": {
+			reason: "An output that there isn't is an error, not a table.",
+			args:   []string{"preview", "-o", "xml"},
+			fails:  true,
+		},
 		"EffectWithoutName": {
 			reason: "An effect has a name.",
 			args:   []string{"effect"},
@@ -67,6 +77,9 @@ func TestCLI(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TLS_SERVER_CERTS_DIR", "")
+			if tc.want.Preview.Output == "" {
+				tc.want.Preview = PreviewCommand{Output: "text", Color: "auto"}
+			}
 			got := CLI{}
 			parser, err := kong.New(&got, kong.Vars{"version": "", "effects": ""})
 			if err != nil {

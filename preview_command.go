@@ -14,20 +14,36 @@ import (
 
 // PreviewCommand shows a tenant's whole life.
 type PreviewCommand struct {
-	Files []string `arg:"" optional:"" help:"PLANAClients, and a Platform or a Composition that has one. - is standard input. None: the tenant of the documentation." name:"file"`
+	Files []string `arg:"" optional:"" help:"PLANAClients, and a Platform or a Composition that has one. - is standard input. None: the tenant of the documentation." name:"file" predictor:"file"`
 
 	Output string `short:"o" enum:"text,yaml,mermaid" default:"text" help:"text for a person, yaml for all that is ever composed, mermaid for a diagram."`
-	At     string `help:"With -o yaml: what is desired at rest, or once the named step has begun." placeholder:"rest|STEP"`
+	At     string `help:"With -o yaml: what is desired at rest, or once the named step has begun." placeholder:"rest|STEP" predictor:"step"`
 
 	Color string `help:"Colours of text: auto has them on a terminal, unless NO_COLOR is set." enum:"auto,always,never" default:"auto"`
 
 	WithoutTemplate bool     `help:"There is no template: Odoo installs the modules."`
-	Fail            string   `help:"The Job of this step fails for good." placeholder:"STEP"`
+	Fail            string   `help:"The Job of this step fails for good." placeholder:"STEP" predictor:"step"`
 	Tier            string   `help:"Move the tenants to this tier, once they are at rest." enum:",starter,pro,enterprise" default:"" placeholder:"TIER"`
 	Suspend         bool     `help:"Suspend the tenants, once they are at rest."`
 	Delete          bool     `help:"Delete the tenants, once they are at rest."`
-	From            []string `help:"Begin with what a cluster has of the tenant: files or folders, as make render's OBSERVED and REQUIRED." placeholder:"PATH"`
-	Diff            string   `help:"Tenants or an installation as they are: show what the files given change of a tenant at rest." placeholder:"OLD.yaml"`
+	From            []string `help:"Begin with what a cluster has of the tenant: files or folders, as make render's OBSERVED and REQUIRED." placeholder:"PATH" predictor:"file"`
+	Diff            string   `help:"Tenants or an installation as they are: show what the files given change of a tenant at rest." placeholder:"OLD.yaml" predictor:"file"`
+}
+
+// Help of the command.
+func (c *PreviewCommand) Help() string {
+	return `It plays a healthy cluster against the function, in memory: every database is there when it is
+asked for, every Job succeeds. For example:
+
+  function preview                                  the tenant of the documentation
+  function preview acme.yaml platform.yaml          yours, on your installation
+  function preview --delete                         how a tenant goes
+  function preview --fail smoke                     what a step that fails says, and stops
+  function preview -o yaml --at rest                what there is in the end
+  function preview --diff old.yaml new.yaml         what a change means for a tenant at rest
+  function preview --from observed/ acme.yaml       from what a cluster has
+
+It exits with 1 if the function refuses a tenant.`
 }
 
 // Run the preview. A tenant that is refused makes it an error.

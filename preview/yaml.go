@@ -78,15 +78,22 @@ func (l *Life) at(b *strings.Builder, at string) error {
 	return nil
 }
 
-// begins tells at which of the calls a step begins.
-func (l *Life) begins(step string) (int, error) {
+// Steps that compose something, by which a moment or a failure is named.
+func Steps() []string {
 	var names []string
 	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
-		if d.Key == "" {
-			continue
+		if d.Key != "" {
+			names = append(names, d.Name)
 		}
-		names = append(names, d.Name)
-		if d.Name != step {
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// begins tells at which of the calls a step begins.
+func (l *Life) begins(step string) (int, error) {
+	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
+		if d.Name != step || d.Key == "" {
 			continue
 		}
 		i := slices.IndexFunc(l.Calls, func(c *Call) bool { return slices.ContainsFunc(c.New, func(o Object) bool { return o.Key == d.Key }) })
@@ -94,9 +101,7 @@ func (l *Life) begins(step string) (int, error) {
 			return i, nil
 		}
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if !slices.Contains(names, step) {
+	if names := Steps(); !slices.Contains(names, step) {
 		return 0, fmt.Errorf("cannot show %s at %q: want rest, or one of %s", l.Tenant, step, strings.Join(names, ", "))
 	}
 	return 0, fmt.Errorf("cannot show %s at %q: in this life, that step composes nothing", l.Tenant, step)
