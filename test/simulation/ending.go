@@ -265,19 +265,31 @@ func (w *World) checkGone(l *life) {
 			w.violate(invariantOrder, "%s is gone and has left its files behind: %+v", l.name, *d)
 		}
 	}
+	// A hand that deletes a Job before the ledger knows that it has completed takes away
+	// the only sign of that. It is run again, unless the tenant is deleted first: then
+	// nobody knows what there is to be undone.
+	unknown := func(key string) bool {
+		for id := range l.excused {
+			if l.done[id] && strings.HasPrefix(id, key+" ") {
+				return true
+			}
+		}
+		return false
+	}
 	for alias, r := range w.rooms {
-		if r.uid == l.uid {
+		if r.uid == l.uid && !unknown("matrix-room-create") {
 			w.violate(invariantOrder, "%s is gone and has left its support room %s behind", l.name, alias)
 		}
 	}
 	for _, pair := range []struct {
 		notices   []notice
+		key       string
 		come, go_ string
 	}{
-		{w.portal, "tenant.provisioned", "tenant.deprovisioned"},
-		{w.stream, "client-provisioned", "client-deprovisioned"},
+		{w.portal, "account-webhook", "tenant.provisioned", "tenant.deprovisioned"},
+		{w.stream, "client-provisioned", "client-provisioned", "client-deprovisioned"},
 	} {
-		if slices.Contains(pair.notices, notice{l.uid, pair.come}) && !slices.Contains(pair.notices, notice{l.uid, pair.go_}) {
+		if !unknown(pair.key) && slices.Contains(pair.notices, notice{l.uid, pair.come}) && !slices.Contains(pair.notices, notice{l.uid, pair.go_}) {
 			w.violate(invariantOrder, "%s is gone, and who was told %s wasn't told %s", l.name, pair.come, pair.go_)
 		}
 	}

@@ -105,6 +105,14 @@ var toldHistories = map[string]told{
 			Action{Do: "hand-unref", Tenant: "acme", Key: "database"},
 		),
 	},
+	"DeletedAfterASignWasTakenAway": {
+		reason: "A tenant goes, though a Job that nobody knows the end of has been deleted by hand. What that has made stays: nobody can know of it.",
+		actions: creating(
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile-conflict", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "matrix-room-create"}, Action{Do: "finish", Tenant: "acme", Key: "matrix-room-create"},
+			Action{Do: "hand-delete", Tenant: "acme", Key: "matrix-room-create"}, Action{Do: "delete", Tenant: "acme", Key: "Background"},
+		),
+	},
 	"DeletedBehindACache": {
 		reason: "A delete that a cache doesn't show yet isn't forgotten.",
 		actions: inService(
