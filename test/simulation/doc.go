@@ -31,6 +31,12 @@
 // What it doesn't have, so that nothing here says how it comes out:
 //
 //   - composed and required resources that are read from a cache which is behind;
+//   - anything that happens in the middle of a reconcile, but that it dies or is refused
+//     there: it sees one moment, and what it does is done before anybody else acts;
+//   - the annotation that begins a teardown written by a hand, or restored with a
+//     manifest, which an admission policy refuses;
+//   - superusers, whom no fence keeps out, and who connects as the backup role but a
+//     backup;
 //   - other functions in the pipeline, and two instances of Crossplane or provider-sql
 //     at once;
 //   - an API server that mutates or refuses single fields, an admission policy that

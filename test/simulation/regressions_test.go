@@ -189,6 +189,16 @@ var toldHistories = map[string]told{
 		reason:  "A suspended tenant has a last backup all the same.",
 		actions: inService(Action{Do: "suspend", Tenant: "acme"}, Action{Do: "settle"}, Action{Do: "delete", Tenant: "acme", Key: "Background"}),
 	},
+	"DeletedWhileAJobWorks": {
+		reason: "What works on a tenant when it is deleted has stopped before the fence is raised, though nobody refers to it any more.",
+		actions: inService(
+			Action{Do: "tier", Tenant: "acme", N: 1}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "start", Tenant: "acme", Key: "tier-modules"},
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "last-gasp", Tenant: "acme", Key: "tier-modules"},
+		),
+	},
 	"DeletedAndItsLastBackupFails": {
 		reason: "Nothing goes while the last backup can't be made, however often it fails.",
 		actions: inService(
