@@ -93,7 +93,7 @@ simulate-walk: ## Take every action that there is, and DEPTH= of them one after 
 
 .PHONY: simulate-mutants
 simulate-mutants: ## Fail unless the simulation catches every one of a set of broken functions.
-	@go test ./test/simulation -count=1 -v -timeout=2h -run='^TestMutants$$' -mutants
+	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestMutants$$' -mutants
 
 ##@ Test it on real servers, which are installed or built if need be
 

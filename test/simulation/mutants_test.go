@@ -23,6 +23,10 @@ const enough = 100
 // A mutant is the function with something broken: in what it sees, or in what it
 // says. One instance plays one history.
 type mutant struct {
+	// by which of the told histories it is caught, as far as somebody has seen. It is
+	// played first.
+	by string
+
 	// breaks these invariants, any one of which is good enough to catch it by.
 	breaks []invariant
 
@@ -40,6 +44,7 @@ type memory struct {
 // theMutants, by what is wrong with them.
 var theMutants = map[string]mutant{
 	"drops the route while the database is unready": {
+		by:     "Flickers",
 		breaks: []invariant{invariantKept, invariantOrder},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if db := observedBody(req, "database"); db != nil && !conditionTrue(db, "Ready") {
@@ -48,6 +53,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"drops everything else while the guard is unready": {
+		by:     "Flickers",
 		breaks: []invariant{invariantKept},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if guard := observedBody(req, "guard"); guard == nil || !conditionTrue(guard, "Ready") {
@@ -60,6 +66,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"leaves a failed Job out": {
+		by:     "FailedJob",
 		breaks: []invariant{invariantKept},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			for key := range rsp.GetDesired().GetResources() {
@@ -70,14 +77,17 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"may do anything to a database at once": {
+		by:     "SomebodyElsesDatabase",
 		breaks: []invariant{invariantForeign},
 		says:   onDesired("database", func(o *structpb.Struct) { set(o, []any{"*"}, "spec", "managementPolicies") }),
 	},
 	"leaves it to the default what may be done to a database": {
+		by:     "SomebodyElsesDatabase",
 		breaks: []invariant{invariantForeign},
 		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "spec", "managementPolicies") }),
 	},
 	"creates by an object that has met somebody else's database": {
+		by:     "SomebodyElsesDatabaseIsRenamed",
 		breaks: []invariant{invariantPublished, invariantArrives},
 		says: onDesired("database", func(o *structpb.Struct) {
 			if len(list(o.AsMap(), "spec", "managementPolicies")) == 1 {
@@ -86,6 +96,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"leaves an object out that a database may yet be created by": {
+		by:     "CutOffAndDeleted",
 		breaks: []invariant{invariantOrder, invariantKept},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if slices.Contains(list(observedBody(req, "database"), "spec", "managementPolicies"), any("Create")) {
@@ -94,6 +105,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"goes on with a tenant whose guard has gone": {
+		by:     "OrphanedBehindACache",
 		breaks: []invariant{invariantKept},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			if observedBody(req, "guard") == nil && observedBody(req, "route") != nil {
@@ -106,10 +118,12 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"adopts whatever it finds": {
+		by:     "SomebodyElsesDatabase",
 		breaks: []invariant{invariantForeign},
 		sees:   onClientSeen(func(xr *structpb.Struct) { set(xr, true, "spec", "database", "adopt") }),
 	},
 	"believes that every database was created for its tenant": {
+		by:     "SomebodyElsesDatabase",
 		breaks: []invariant{invariantForeign},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			if db := req.GetObserved().GetResources()["database"].GetResource(); db != nil {
@@ -119,6 +133,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"takes the birthmark that it asks for for one that it has read": {
+		by:     "SomebodyWasFaster",
 		breaks: []invariant{invariantForeign},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			db := req.GetObserved().GetResources()["database"].GetResource()
@@ -128,6 +143,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"asks for the birthmark where it is to be read": {
+		by:     "SomebodyWasFaster",
 		breaks: []invariant{invariantForeign},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			limit, asked := dig(observedBody(req, "database"), "spec", "forProvider", "connectionLimit").(float64)
@@ -139,14 +155,17 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"creates without a birthmark": {
+		by:     "CutOff",
 		breaks: []invariant{invariantArrives, invariantOrder},
 		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "spec", "forProvider", "connectionLimit") }),
 	},
 	"doesn't have provider-sql go on": {
+		by:     "CutOff",
 		breaks: []invariant{invariantArrives, invariantOrder},
 		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "metadata", "annotations", annotationFailed) }),
 	},
 	"takes silence for a sign that there is nothing": {
+		by:     "SomebodyWasFasterAndItIsDeleted",
 		breaks: []invariant{invariantArrives, invariantOrder, invariantKept},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			if db := req.GetObserved().GetResources()["database"].GetResource(); db != nil && slices.Equal(list(db.AsMap(), "spec", "managementPolicies"), []any{"Observe", "LateInitialize"}) {
@@ -155,6 +174,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"adopts what is bare": {
+		by:     "AdoptedMidway",
 		breaks: []invariant{invariantPublished, invariantArrives},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			db := req.GetObserved().GetResources()["database"].GetResource()
@@ -164,6 +184,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"brings Jobs up to date": {
+		by:     "OtherImagesMidway",
 		breaks: []invariant{invariantFrozen},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			for key, r := range rsp.GetDesired().GetResources() {
@@ -177,6 +198,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"names a Job that is still going": {
+		by:     "DeletedWhileAJobWorks",
 		breaks: []invariant{invariantFrozen, invariantOrder, invariantBackup},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			if _, asked := req.GetRequiredResources()["jobs"]; asked {
@@ -185,6 +207,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"follows the Platform's domain": {
+		by:     "Created",
 		breaks: []invariant{invariantFrozen},
 		says: onDesired("database", func(o *structpb.Struct) {
 			if text(o.AsMap(), "spec", "forProvider", "owner") != "" {
@@ -193,12 +216,14 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"forgets the ledger": {
+		by:     "Created",
 		breaks: []invariant{invariantOnce},
 		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			unset(rsp.GetDesired().GetComposite().GetResource(), "status", "effects")
 		},
 	},
 	"leaves a Job out as soon as it has completed": {
+		by:     "Created",
 		breaks: []invariant{invariantOnce},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			for key := range rsp.GetDesired().GetResources() {
@@ -209,6 +234,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"leaves a Job out that is at work once nobody needs its step any more": {
+		by:     "SuspendedWithoutItsObject",
 		breaks: []invariant{invariantOnce, invariantKept},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			db, xr := observedBody(req, "database"), req.GetObserved().GetComposite().GetResource().AsMap()
@@ -221,6 +247,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"never leaves a Job out": {
+		by:     "Created",
 		breaks: []invariant{invariantOnce, invariantOrder},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			for key, r := range req.GetObserved().GetResources() {
@@ -231,6 +258,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"announces a tenant again": {
+		by:     "Created",
 		breaks: []invariant{invariantOnce},
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			if conditionTrue(xr.AsMap(), "Ready") {
@@ -239,18 +267,21 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"tells the time in what it composes": {
+		by:     "Created",
 		breaks: []invariant{invariantSame},
 		says: func(m *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			onDesired("guard", func(o *structpb.Struct) { set(o, m.now.Format(time.RFC3339), "metadata", "annotations", "seen") })(m, nil, rsp)
 		},
 	},
 	"says something else every time": {
+		by:     "Created",
 		breaks: []invariant{invariantSame},
 		says: func(m *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			onDesired("guard", func(o *structpb.Struct) { set(o, fmt.Sprint(m.calls), "metadata", "annotations", "call") })(m, nil, rsp)
 		},
 	},
 	"takes everything away on a bad request": {
+		by:     "BadPlatform",
 		breaks: []invariant{invariantBad, invariantKept},
 		says: onRefusal(func(rsp *fnv1.RunFunctionResponse) {
 			for key := range rsp.GetDesired().GetResources() {
@@ -261,18 +292,21 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"closes a tenant on a bad request": {
+		by:     "BadPlatform",
 		breaks: []invariant{invariantBad},
 		says: onRefusal(func(rsp *fnv1.RunFunctionResponse) {
 			onDesired("database", func(o *structpb.Struct) { set(o, false, "spec", "forProvider", "allowConnections") })(nil, nil, rsp)
 		}),
 	},
 	"forgets the status on a bad request": {
+		by:     "BadPlatform",
 		breaks: []invariant{invariantBad},
 		says: onRefusal(func(rsp *fnv1.RunFunctionResponse) {
 			unset(rsp.GetDesired().GetComposite().GetResource(), "status", "effects")
 		}),
 	},
 	"passes a secret on": {
+		by:     "Created",
 		breaks: []invariant{invariantSecret},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			for _, r := range req.GetObserved().GetResources() {
@@ -281,6 +315,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"hands Jobs a password": {
+		by:     "Created",
 		breaks: []invariant{invariantSecret},
 		says: onNewPods(func(c *structpb.Struct) {
 			for _, e := range c.GetFields()["env"].GetListValue().GetValues() {
@@ -292,14 +327,17 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"lets pods take what they want": {
+		by:     "Created",
 		breaks: []invariant{invariantPod},
 		says:   onNewPods(func(c *structpb.Struct) { delete(c.Fields, "resources") }),
 	},
 	"lets pods gain privileges": {
+		by:     "Created",
 		breaks: []invariant{invariantPod},
 		says:   onNewPods(func(c *structpb.Struct) { delete(c.Fields, "securityContext") }),
 	},
 	"lets Jobs run for ever": {
+		by:     "Created",
 		breaks: []invariant{invariantPod},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			for key, r := range rsp.GetDesired().GetResources() {
@@ -310,6 +348,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"believes that there is a last backup": {
+		by:     "Deleted",
 		breaks: []invariant{invariantBackup},
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			if at := text(xr.AsMap(), "status", "deletion", "requestedAt"); at != "" {
@@ -318,6 +357,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"drops the database instead of backing it up": {
+		by:     "Deleted",
 		breaks: []invariant{invariantBackup, invariantOrder},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if text(rsp.GetDesired().GetComposite().GetResource().AsMap(), "status", "deletion", "step") == "final-backup" {
@@ -330,6 +370,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"takes a backup of long ago for the last one": {
+		by:     "DeletedAfterANightlyBackup",
 		breaks: []invariant{invariantBackup},
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			at := text(xr.AsMap(), "status", "deletion", "requestedAt")
@@ -339,6 +380,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"takes a last backup that has failed for one that is made": {
+		by:     "DeletedAndItsLastBackupFails",
 		breaks: []invariant{invariantBackup},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			job := req.GetObserved().GetResources()["final-backup"].GetResource()
@@ -358,14 +400,17 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"leaves the fence out": {
+		by:     "WrittenWhileItIsBackedUp",
 		breaks: []invariant{invariantBackup},
 		says:   onFence("matrix-room-retire"),
 	},
 	"leaves sessions alone that are there": {
+		by:     "WrittenWhileItIsBackedUp",
 		breaks: []invariant{invariantBackup},
 		says:   onFence("unfence"),
 	},
 	"backs up before the fence stands": {
+		by:     "WrittenWhileItIsBackedUp",
 		breaks: []invariant{invariantBackup},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			xr, db := req.GetObserved().GetComposite().GetResource(), req.GetObserved().GetResources()["database"].GetResource()
@@ -380,6 +425,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"leaves a fenced database to Odoo's role": {
+		by:     "WrittenWhileItIsBackedUp",
 		breaks: []invariant{invariantBackup, invariantArrives},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			db := req.GetObserved().GetResources()["database"].GetResource()
@@ -394,6 +440,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"forgets to take the fence down": {
+		by:     "SuspendedAndResumed",
 		breaks: []invariant{invariantArrives, invariantOrder},
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			if annotations := xr.AsMap(); !isTrue(annotations, "spec", "suspended") && text(annotations, "metadata", "annotations", annotationAttempt) == "" {
@@ -402,6 +449,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"leads visitors to a fenced database": {
+		by:     "SuspendedAndResumed",
 		breaks: []invariant{invariantOrder},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			xr := req.GetObserved().GetComposite().GetResource().AsMap()
@@ -414,6 +462,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"takes what isn't adopted any more for a clone": {
+		by:     "AdoptedAndTakenBackUnprepared",
 		breaks: []invariant{invariantBackup},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			xr := req.GetObserved().GetComposite().GetResource()
@@ -427,14 +476,17 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"lets a waiver count for every delete": {
+		by:     "WaivedOnce",
 		breaks: []invariant{invariantBackup},
 		sees:   onClientSeen(func(xr *structpb.Struct) { unset(xr, "status", "spentWaiver") }),
 	},
 	"publishes a database before it is prepared": {
+		by:     "Created",
 		breaks: []invariant{invariantPublished},
 		says:   onDesired("database", func(o *structpb.Struct) { set(o, odooRole, "spec", "forProvider", "owner") }),
 	},
 	"takes every teardown for the same one": {
+		by:     "Deleted",
 		breaks: []invariant{invariantBackup},
 		says: onNewPods(func(c *structpb.Struct) {
 			for _, e := range c.GetFields()["env"].GetListValue().GetValues() {
@@ -445,6 +497,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"has the backups of a tenant expire that may yet stay": {
+		by:     "Deleted",
 		breaks: []invariant{invariantBackup},
 		says: onNewPods(func(c *structpb.Struct) {
 			args := c.GetFields()["args"].GetListValue().GetValues()
@@ -454,6 +507,7 @@ var theMutants = map[string]mutant{
 		}),
 	},
 	"lets nobody know whose backups are to expire": {
+		by:     "Deleted",
 		breaks: []invariant{invariantBackup},
 		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if r := rsp.GetDesired().GetResources()["backup-tombstone"]; r != nil {
@@ -464,6 +518,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"wipes the files while the database is being dropped": {
+		by:     "Deleted",
 		breaks: []invariant{invariantOrder},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			if _, asked := req.GetRequiredResources()["database"]; asked {
@@ -472,6 +527,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"gives nobody time to cancel": {
+		by:     "Deleted",
 		breaks: []invariant{invariantKept, invariantOrder},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			req.Input, _ = proto.Clone(req.GetInput()).(*structpb.Struct)
@@ -479,6 +535,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"lets the guard go first": {
+		by:     "Deleted",
 		breaks: []invariant{invariantOrder, invariantKept},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "annotations", annotationAttempt) != "" {
@@ -487,6 +544,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"brings the guard back": {
+		by:     "Deleted",
 		breaks: []invariant{invariantArrives, invariantOrder},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			name := text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "name")
@@ -500,16 +558,19 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"doesn't care for a delete": {
+		by:     "Deleted",
 		breaks: []invariant{invariantArrives},
 		sees: onClientSeen(func(xr *structpb.Struct) {
 			unset(xr, "metadata", "annotations", annotationAttempt)
 		}),
 	},
 	"doesn't care for a suspension": {
+		by:     "Suspended",
 		breaks: []invariant{invariantArrives},
 		sees:   onClientSeen(func(xr *structpb.Struct) { set(xr, false, "spec", "suspended") }),
 	},
 	"leaves the support room behind": {
+		by:     "Deleted",
 		breaks: []invariant{invariantOrder},
 		says: func(_ *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			if r := rsp.GetDesired().GetResources()["matrix-room-retire"]; r != nil {
@@ -530,6 +591,7 @@ var theMutants = map[string]mutant{
 	"looks for no Job of somebody else's":         looksForNo("smoke-test"),
 	"looks for no last backup of somebody else's": looksForNo("final-backup"),
 	"doesn't see who else refuses a delete": {
+		by:     "GuardedByWhatWasLeftBehind",
 		breaks: []invariant{invariantArrives},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			if text(req.GetObserved().GetComposite().GetResource().AsMap(), "metadata", "annotations", annotationAttempt) == "" {
@@ -546,6 +608,7 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"takes for its own what its references name": {
+		by:     "SomebodyElsesTakeTheirPlace",
 		breaks: []invariant{invariantForeign},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			xr := req.GetObserved().GetComposite().GetResource()
@@ -559,12 +622,14 @@ var theMutants = map[string]mutant{
 		},
 	},
 	"waits for what it never asks for again": {
+		by:     "Created",
 		breaks: []invariant{invariantArrives},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			rsp.Requirements = nil
 		},
 	},
 	"asks for something else every time": {
+		by:     "Created",
 		breaks: []invariant{invariantCore, invariantSame},
 		says: func(m *memory, _ *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
 			rsp.Requirements = &fnv1.Requirements{Resources: map[string]*fnv1.ResourceSelector{
@@ -577,6 +642,7 @@ var theMutants = map[string]mutant{
 // looksForNo object under a key but the tenant's own.
 func looksForNo(key string) mutant {
 	return mutant{
+		by:     "SomebodyElsesObjectsWereThere",
 		breaks: []invariant{invariantForeign},
 		sees: func(req *fnv1.RunFunctionRequest) {
 			found := req.GetRequiredResources()[key]
@@ -638,7 +704,10 @@ func TestMutants(t *testing.T) {
 				t.Logf("caught by history %s: %s", by, strings.SplitN(v.String(), "\n", 2)[0])
 				return true
 			}
-			for _, history := range sorted(toldHistories) {
+			if _, told := toldHistories[m.by]; !told {
+				t.Fatalf("There is no history %q that catches a function that %s", m.by, name)
+			}
+			for _, history := range append([]string{m.by}, sorted(toldHistories)...) {
 				actions := toldHistories[history].actions
 				if caught(history, Replay(broken, actions, nil).Violation, func() *Result { return Replay(theFunction, actions, nil) }) {
 					return
