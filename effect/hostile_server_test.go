@@ -45,6 +45,7 @@ var hostileRole = map[string]string{
 	"unfence":              servers.PostgresAdmin,
 	"connections-drain":    servers.PostgresAdmin,
 	"filestore-wipe":       "",
+	"backup-tombstone":     "",
 	"matrix-room-retire":   "",
 	"client-deprovisioned": "",
 	"restore":              servers.PostgresAdmin,
@@ -79,6 +80,9 @@ type arming struct {
 
 // intoDatabase are the effects that work in a tenant's database, or on it.
 var intoDatabase = []string{"module-grant", "module-verify", "tenant-prepare", "backup", "fence", "unfence", "connections-drain"}
+
+// shutsOut are the effects that nothing a tenant does keeps from being done.
+var shutsOut = []string{"fence", "unfence", "connections-drain", "filestore-wipe", "backup-tombstone"}
 
 func armings() map[string]arming {
 	var locks []string
@@ -311,7 +315,7 @@ func (s *siege) environ(t *testing.T, name string) map[string]string {
 		"PGUSER": role, "PGPASSWORD": s.pg.Password, "ODOO_ROLE": servers.PostgresOdoo, "ODOO_PASSWORD": s.pg.Password,
 		"RESTORE_ROLE":   servers.PostgresRestore,
 		"FILESTORE_ROOT": s.root, "TEMPLATE_DATABASE": template,
-		"RESTIC_REPOSITORY": filepath.Join(s.repos, "acme-23"), "RESTIC_PASSWORD": s.secrets["RESTIC_PASSWORD"], "BACKUP_RETENTION_DAYS": "30",
+		"RESTIC_REPOSITORY": filepath.Join(s.repos, "acme-23"), "RESTIC_PASSWORD": s.secrets["RESTIC_PASSWORD"], "BACKUP_RETENTION_DAYS": "30", "BACKUP_OCCASION": firstTeardown,
 		"BACKUP_REPOSITORY_BASE": s.repos, "RESTORE_AS": hostileCopy, "RESTORE_COPY": "true",
 		"ODOO_MODULES": "base",
 		"SMOKE_URL":    s.web.URL, "SMOKE_PATIENCE": "3s",
@@ -573,7 +577,10 @@ func (s *siege) try(t *testing.T, a arming, name string, database []string) {
 	}
 	lift := s.besiege(t, a, database)
 	defer lift()
-	if name == "connections-drain" {
+	switch name {
+	case "fence", "unfence":
+		handOver(t, s.pg, servers.PostgresAdmin)
+	case "connections-drain":
 		s.pg.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS false", quote(acme.Database)))
 	}
 
@@ -589,6 +596,9 @@ func (s *siege) try(t *testing.T, a arming, name string, database []string) {
 	t.Logf("exit code %d after %s: %s", code, took.Round(time.Millisecond), lastError(log))
 
 	endsWell(t, name, code, log)
+	if slices.Contains(shutsOut, name) && code != ExitDone {
+		t.Errorf("%s\nit keeps the tenant from being shut out:\n%s", a.reason, log)
+	}
 	s.keepsSecrets(t, "the effect's log", log)
 	attacks, serverLog := s.attacked(t, since)
 	s.keepsSecrets(t, "PostgreSQL's log", serverLog)
