@@ -28,6 +28,8 @@ type BackupConfig struct {
 	Postgres
 	Filestore
 	TenantRepository
+
+	ReadBackNights int `env:"BACKUP_READ_BACK_NIGHTS" envDefault:"14" doc:"Over how many nights everything in the repository is read back, a part each night: 1 to 256, where 1 is all of it each time."`
 }
 
 // FinalBackupConfig configures final-backup.
@@ -56,7 +58,11 @@ var (
 
 // Validate returns all that is wrong.
 func (c BackupConfig) Validate() error {
-	return errors.Join(c.Tenant.Validate(), c.Postgres.Validate(), c.of(c.Tenant))
+	errs := []error{c.Tenant.Validate(), c.Postgres.Validate(), c.of(c.Tenant)}
+	if c.ReadBackNights < 1 || c.ReadBackNights > mostNights {
+		errs = append(errs, fmt.Errorf("BACKUP_READ_BACK_NIGHTS: %d must be 1 to %d", c.ReadBackNights, mostNights))
+	}
+	return errors.Join(errs...)
 }
 
 // Validate returns all that is wrong.
@@ -97,14 +103,14 @@ func (c TenantRepository) of(tenant Tenant) error {
 }
 
 // Backup puts the tenant's database and filestore into its repository, reads
-// them back, and says so in a receipt. It removes nothing, and needs no right to:
+// the database and a sample of the files back, and says so in a receipt. It removes nothing, and needs no right to:
 // what has expired is backup-retention's.
 func Backup(ctx context.Context, c BackupConfig) error {
 	return c.backUp(ctx, kindBackup, "")
 }
 
 // FinalBackup is the last backup before the tenant goes. Everything in the
-// repository is read back rather than only the dump.
+// repository is read back rather than the dump and a sample.
 //
 // It doesn't say that the tenant is gone, since the teardown can be cancelled
 // until the database is dropped: backup-tombstone does.
@@ -112,7 +118,7 @@ func Backup(ctx context.Context, c BackupConfig) error {
 // Running it twice makes a second one. Once the database is closed to
 // connections, it succeeds only if the same teardown has a complete one already.
 func FinalBackup(ctx context.Context, c FinalBackupConfig) error {
-	b := BackupConfig{c.Tenant, c.Postgres, c.Filestore, c.TenantRepository}
+	b := BackupConfig{c.Tenant, c.Postgres, c.Filestore, c.TenantRepository, 1}
 	return b.backUp(ctx, kindFinal, c.Occasion)
 }
 
@@ -424,19 +430,6 @@ func (b *backup) hasFilestore(ctx context.Context) (bool, error) {
 			"directory", filepath.Join(b.Root, b.Database), "files", b.attachments)
 		return false, nil
 	}
-}
-
-// check that the repository is sound: nightly that everything is there that the
-// snapshots need, and before the tenant goes every byte of it.
-func (b *backup) check(ctx context.Context) error {
-	// Its lock would be an exclusive one, for which the lock of a killed run is
-	// in the way for half an hour. It only reads.
-	args := []string{"--quiet", "--no-lock"}
-	if b.kind == kindFinal {
-		args = append(args, "--read-data")
-	}
-	_, err := b.repo.output(ctx, "check", args...)
-	return err
 }
 
 // sign the run: from here on it counts.

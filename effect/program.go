@@ -30,6 +30,9 @@ type program struct {
 	stdin  *os.File
 	stdout io.Writer
 
+	// says is told each line of stderr, if there is somebody to tell.
+	says func(line string)
+
 	// readsOnlyTheStart of its input, and may end before the rest of it.
 	readsOnlyTheStart bool
 }
@@ -74,7 +77,12 @@ func (p program) run(ctx context.Context) error {
 	if p.stdin != nil {
 		cmd.Stdin = p.stdin
 	}
-	stderr := &stderrLog{log: func(line string) { slog.InfoContext(ctx, "A program says", "program", p.name, "says", line) }}
+	stderr := &stderrLog{log: func(line string) {
+		slog.InfoContext(ctx, "A program says", "program", p.name, "says", line)
+		if p.says != nil {
+			p.says(line)
+		}
+	}}
 	cmd.Stderr = stderr
 
 	// SIGINT lets restic remove its lock, and makes pg_dump cancel its query.

@@ -27,7 +27,7 @@ const scratchPath = "/scratch"
 // backup composes the CronJob that backs the tenant up every night.
 func backup(t *tenancy) (composed, outcome) {
 	b := t.platform.Backup
-	job := t.jobTemplate("backup", b.Deadline.Duration, t.backupPod("backup"))
+	job := t.jobTemplate("backup", b.Deadline.Duration, t.backupPod("backup", readBackOver(b.ReadBackNights)))
 	c := &batchv1.CronJob{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "CronJob"},
 		ObjectMeta: t.objectMeta(b.Namespace, t.backupName(), "backup"),
@@ -83,6 +83,11 @@ func (t *tenancy) backupPod(effect string, more ...corev1.EnvVar) corev1.PodSpec
 		t.withOwnFiles(t.version.BackupFilestoreClaim, true),
 		withScratch("scratch", scratchPath, *t.platform.Backup.ScratchLimit),
 	)
+}
+
+// readBackOver so many nights, a nightly backup reads everything in the repository.
+func readBackOver(nights int32) corev1.EnvVar {
+	return plainEnv("BACKUP_READ_BACK_NIGHTS", fmt.Sprint(nights))
 }
 
 // repositoryEnv tells an effect where the tenant's backups are.
@@ -147,7 +152,8 @@ func suspendBackup(t *tenancy) jobSpec {
 		key:       effectSuspendBackup,
 		namespace: t.platform.Backup.Namespace,
 		deadline:  t.platform.Backup.Deadline.Duration,
-		pod:       func() corev1.PodSpec { return t.backupPod("backup") },
+		// The nightly ones pause, and don't come round to the rest.
+		pod: func() corev1.PodSpec { return t.backupPod("backup", readBackOver(1)) },
 	}
 }
 

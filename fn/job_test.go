@@ -584,7 +584,7 @@ func TestJobs(t *testing.T) {
 					"FILESTORE_ROOT": "/var/lib/odoo/filestore", "RESTIC_REPOSITORY": "s3:https://sos-bg-sof-1.exo.io/plana-backup/acme-23",
 					"RESTIC_PASSWORD": "secret:backup-restic/password", "AWS_ACCESS_KEY_ID": "secret:backup-s3/access-key",
 					"AWS_SECRET_ACCESS_KEY": "secret:backup-s3/secret-key", "AWS_DEFAULT_REGION": "bg-sof-1",
-					"RESTIC_CACHE_DIR": "/scratch", "BACKUP_RETENTION_DAYS": "90",
+					"RESTIC_CACHE_DIR": "/scratch", "BACKUP_RETENTION_DAYS": "90", "BACKUP_READ_BACK_NIGHTS": "14",
 				}),
 				volumes: []volume{{claim: "odoo-filestore-18", path: "/var/lib/odoo/filestore/acme.planapulse.app", subPath: "acme.planapulse.app", readOnly: true}, {path: "/scratch"}},
 			},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 )
 
 // TestSuspend takes a tenant out of service and back.
@@ -246,5 +247,38 @@ func TestWaiver(t *testing.T) {
 	w.reconcile()
 	if !strings.Contains(reason(), "WITHOUT") {
 		t.Errorf("another value doesn't count: %s", reason())
+	}
+}
+
+// TestSuspendReadsEverythingBack: the nightly backups, which would come round to all of
+// it, pause.
+func TestSuspendReadsEverythingBack(t *testing.T) {
+	w := finished(t)
+	w.client.in("spec")["suspended"] = true
+	got := map[string]string{}
+	for range 20 {
+		for key, r := range w.reconcile().GetDesired().GetResources() {
+			job, cronJob := &batchv1.Job{}, &batchv1.CronJob{}
+			switch key {
+			case "suspend-backup":
+				decode(t, r, job)
+			case "backup":
+				decode(t, r, cronJob)
+				job.Spec = cronJob.Spec.JobTemplate.Spec
+			default:
+				continue
+			}
+			for _, e := range job.Spec.Template.Spec.Containers[0].Env {
+				if e.Name == "BACKUP_READ_BACK_NIGHTS" {
+					got[key] = e.Value
+				}
+			}
+		}
+		for key := range w.composed {
+			w.settle(key)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"backup": "14", "suspend-backup": "1"}, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
 	}
 }

@@ -70,6 +70,7 @@ func (p *Platform) Default() {
 	set(&p.Backup.Window.TimeZone, "Europe/Sofia")
 	set(&p.Backup.RepositorySecret, SecretKey{Name: "backup-restic", Key: "password"})
 	set(&p.Backup.StorageSecret, "backup-s3")
+	set(&p.Backup.ReadBackNights, 14)
 	set(&p.Backup.Deadline, metav1.Duration{Duration: 4 * time.Hour})
 	if p.Backup.ScratchLimit == nil {
 		p.Backup.ScratchLimit = ptr.To(resource.MustParse("10Gi"))

@@ -186,6 +186,8 @@ func TestParseRefuses(t *testing.T) {
 		"LocalTime":          {reason: "Whose?", input: `backup: {window: {timeZone: Local}}`, want: []string{"backup.window.timeZone: Invalid value"}},
 		"RepositorySecret":   {reason: "A name and a key.", input: `backup: {repositorySecret: {name: backup-restic}}`, want: []string{"backup.repositorySecret.key: Invalid value"}},
 		"StorageSecret":      {reason: "A Secret's name.", input: `backup: {storageSecret: A}`, want: []string{"backup.storageSecret: Invalid value"}},
+		"ReadBackNever":      {reason: "What is never read back isn't known to be there.", input: `backup: {readBackNights: -1}`, want: []string{"backup.readBackNights: Invalid value"}},
+		"ReadBackRarely":     {reason: "restic can't divide a repository into more parts.", input: `backup: {readBackNights: 257}`, want: []string{"backup.readBackNights: Invalid value"}},
 		"BackupDeadline":     {reason: "The next backup comes tomorrow.", input: `backup: {deadline: 48h}`, want: []string{"backup.deadline: Invalid value"}},
 		"Homeserver":         {reason: "An URL.", input: `matrix: {homeserver: synapse}`, want: []string{"matrix.homeserver: Invalid value"}},
 		"ServerName":         {reason: "What stands behind the colon.", input: `matrix: {serverName: "@planapulse.com"}`, want: []string{"matrix.serverName: Invalid value"}},

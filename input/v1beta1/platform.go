@@ -423,6 +423,16 @@ type Backup struct {
 	// +optional
 	ScratchLimit *resource.Quantity `json:"scratchLimit,omitempty"`
 
+	// ReadBackNights is over how many nights everything in a tenant's repository is
+	// read back, a part each night: a backup that can't read its part fails. 1 is
+	// all of it every night. A part takes as long as it takes to download it, within
+	// the deadline. A last backup, and that of a suspension, read everything.
+	// +kubebuilder:default=14
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
+	// +optional
+	ReadBackNights int32 `json:"readBackNights,omitempty"`
+
 	// Deadline of one backup.
 	// +kubebuilder:default="4h"
 	// +optional

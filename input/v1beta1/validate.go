@@ -211,6 +211,9 @@ func (b *Backup) validate(v *validator, path *field.Path) {
 	v.secretKey(path.Child("repositorySecret"), b.RepositorySecret)
 	v.subdomain(path.Child("storageSecret"), b.StorageSecret)
 	v.authorities(path.Child("caSecret"), b.CASecret, strings.HasPrefix(b.Repository, "s3:https:"), "repository must be s3:https://…, or nothing is verified by it")
+	if b.ReadBackNights < 1 || b.ReadBackNights > 256 {
+		v.invalid(path.Child("readBackNights"), b.ReadBackNights, "must be 1 to 256")
+	}
 	v.duration(path.Child("deadline"), b.Deadline, time.Second, 24*time.Hour)
 	v.positive(path.Child("scratchLimit"), b.ScratchLimit)
 	b.Resources.validate(v, path.Child("resources"))
