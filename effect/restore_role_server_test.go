@@ -5,6 +5,7 @@ package effect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,35 @@ func TestLoadingRole(t *testing.T) {
 		t.Error("the code wasn't in the dump")
 	}
 	if diff := cmp.Diff(before, rolesOf(t, v.pg)); diff != "" {
+		t.Errorf("roles: -before, +after:\n%s", diff)
+	}
+	if _, in := logsIn(t, v.pg, maintenanceDatabase); in {
+		t.Error("the tenant can log in as the role that loads dumps")
+	}
+}
+
+// TestLoadingRoleAfterFailure has code in a dump fail the restore, after it has kept what
+// it can of the role: none of it is left either.
+func TestLoadingRoleAfterFailure(t *testing.T) {
+	v := newVault(t)
+	// An index is built once the rows are there, and what they ran is committed.
+	v.pg.Exec(t, servers.PostgresOdoo, acme.Database, locksOut, `
+		CREATE FUNCTION public.fails(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $body$
+		BEGIN
+			IF session_user <> 'odoo' THEN
+				RAISE 'the tenant says no';
+			END IF;
+			RETURN $1;
+		END $body$;
+		CREATE INDEX ON public.res_users (public.fails(login))`)
+	mustRun(t, "backup", v.environ(acme))
+	before := rolesOf(t, v.pg)
+	code, log := runChild(t, "restore", v.restores("acme-copy.planapulse.app", map[string]string{"RESTORE_COPY": "true"}))
+	if code != ExitFailed || !strings.Contains(log, "the tenant says no") {
+		t.Errorf("exit code %d, want %d and the tenant's own error:\n%s", code, ExitFailed, log)
+	}
+	after := slices.DeleteFunc(rolesOf(t, v.pg), func(line string) bool { return strings.HasPrefix(line, "unfinished-restore-") })
+	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("roles: -before, +after:\n%s", diff)
 	}
 	if _, in := logsIn(t, v.pg, maintenanceDatabase); in {
