@@ -14,6 +14,9 @@ import (
 type BackupRetentionConfig struct {
 	Storage
 
+	DeletingKey    string `env:"BACKUP_RETENTION_ACCESS_KEY_ID"     doc:"Access key of the object storage that may delete. Empty where AWS_ACCESS_KEY_ID may."`
+	DeletingSecret string `env:"BACKUP_RETENTION_SECRET_ACCESS_KEY" doc:"That key's secret key." secret:"true"`
+
 	Base string `env:"BACKUP_REPOSITORY_BASE,required,notEmpty" doc:"Where all tenants' repositories are: s3:https://HOST/BUCKET, s3:https://HOST/BUCKET/PATH or a folder."`
 }
 
@@ -23,7 +26,20 @@ func (c BackupRetentionConfig) Validate() error {
 	if err != nil {
 		return fmt.Errorf("BACKUP_REPOSITORY_BASE: %w", err)
 	}
-	return c.validate(base)
+	var errs []error
+	if (c.DeletingKey == "") != (c.DeletingSecret == "") {
+		errs = append(errs, errors.New("BACKUP_RETENTION_ACCESS_KEY_ID and BACKUP_RETENTION_SECRET_ACCESS_KEY: only one of them is given; Secret backup-s3-retention has both, access-key and secret-key, or isn't there"))
+	}
+	return errors.Join(append(errs, c.storage().validate(base))...)
+}
+
+// storage by the key that may delete.
+func (c BackupRetentionConfig) storage() Storage {
+	s := c.Storage
+	if c.DeletingKey != "" {
+		s.AccessKey, s.SecretKey = c.DeletingKey, c.DeletingSecret
+	}
+	return s
 }
 
 // BackupRetention removes expired backups from all repositories under one
@@ -35,9 +51,15 @@ func BackupRetention(ctx context.Context, c BackupRetentionConfig) error {
 	if err != nil {
 		return Hopeless(err)
 	}
-	dir, err := c.open(base)
+	storage := c.storage()
+	dir, err := storage.open(base)
 	if err != nil {
 		return err
+	}
+	// There is no such file. restic would try for a quarter of an hour, once for each
+	// file, to remove what it may not.
+	if err := dir.remove(ctx, "backup-retention-may-delete"); err != nil {
+		return fmt.Errorf("cannot delete in %s, which takes a key that may: put one into Secret backup-s3-retention, see docs/how-to/two-backup-keys.md: %w", base, err)
 	}
 	names, err := dir.list(ctx, "")
 	if err != nil {
@@ -51,7 +73,7 @@ func BackupRetention(ctx context.Context, c BackupRetentionConfig) error {
 		if !isDir {
 			continue
 		}
-		repo, err := c.repository(base.child(name))
+		repo, err := storage.repository(base.child(name))
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -143,6 +145,9 @@ type repository struct {
 	files files
 	env   []string
 	flags []string
+
+	// scratch is where there is room for temporary files, or "" for where TMPDIR says.
+	scratch string
 }
 
 // repository at a location.
@@ -151,7 +156,7 @@ func (s Storage) repository(at location) (*repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &repository{at: at, files: f, env: []string{"RESTIC_REPOSITORY=" + at.String(), "RESTIC_PASSWORD=" + s.Password}}
+	r := &repository{at: at, files: f, scratch: s.CacheDir, env: []string{"RESTIC_REPOSITORY=" + at.String(), "RESTIC_PASSWORD=" + s.Password}}
 	if at.endpoint != nil {
 		r.env = append(r.env, "AWS_ACCESS_KEY_ID="+s.AccessKey, "AWS_SECRET_ACCESS_KEY="+s.SecretKey)
 	}
@@ -209,35 +214,60 @@ func (r *repository) explain(err error) error {
 	return err
 }
 
-// initialised tells whether there is a repository.
+// initialised tells whether there is a repository: a config, and a key. Without both, and
+// with nothing else, it is one that somebody began to create.
 func (r *repository) initialised(ctx context.Context) (bool, error) {
 	found, err := r.files.exists(ctx, "config")
-	if err != nil {
-		return false, fmt.Errorf("cannot look for repository %s: %w", r.at, err)
+	if !found || err != nil {
+		return false, r.unseen(err)
 	}
-	return found, nil
+	keys, err := r.files.list(ctx, "keys")
+	if err != nil || len(keys) > 0 {
+		return err == nil, r.unseen(err)
+	}
+	return false, r.holdsNothing(ctx, "keys")
 }
 
-// initialise the repository unless it is. Nobody else may do so at the same
-// time: of two keys, only one would fit what the repository is encrypted with,
-// and restic would take either.
-func (r *repository) initialise(ctx context.Context) error {
-	found, err := r.initialised(ctx)
-	if found || err != nil {
-		return err
+// unseen is an error of looking for the repository.
+func (r *repository) unseen(err error) error {
+	if err == nil {
+		return nil
 	}
+	return fmt.Errorf("cannot look for repository %s: %w", r.at, err)
+}
 
-	// A key without a config is what remains of a run that was killed right
-	// here. restic would add a second one.
+// holdsNothing is an error if the repository holds data, though a part of it is gone
+// without which nobody can read any.
+func (r *repository) holdsNothing(ctx context.Context, gone string) error {
 	for _, dir := range []string{"snapshots", "index"} {
 		names, err := r.files.list(ctx, dir)
 		if err != nil {
 			return fmt.Errorf("cannot look into repository %s: %w", r.at, err)
 		}
 		if len(names) > 0 {
-			return fmt.Errorf("repository %s is damaged: it holds data in %s/ and has lost its config; restore that file, or move the repository away", r.at, dir)
+			return fmt.Errorf("repository %s is damaged: it holds data in %s/ and has lost its %s; restore that, or move the repository away", r.at, dir, gone)
 		}
 	}
+	return nil
+}
+
+// initialise the repository unless it is. Nobody else may do so at the same
+// time: of two keys, only one would fit what the repository is encrypted with,
+// and restic would take either.
+//
+// restic writes the key first and then the config. A run that it is killed in between
+// leaves a key that fits nothing, and the key of the object storage that nightly backups
+// have may not delete it. So the repository is made elsewhere, and its two files are
+// written here the other way round: a config without a key can be written over.
+func (r *repository) initialise(ctx context.Context) error {
+	found, err := r.initialised(ctx)
+	if found || err != nil {
+		return err
+	}
+	if err := r.holdsNothing(ctx, "config"); err != nil {
+		return err
+	}
+	// What a version that had restic do it has left.
 	keys, err := r.files.list(ctx, "keys")
 	if err != nil {
 		return fmt.Errorf("cannot look into repository %s: %w", r.at, err)
@@ -245,14 +275,46 @@ func (r *repository) initialise(ctx context.Context) error {
 	for _, key := range keys {
 		slog.InfoContext(ctx, "Removing the key of a repository that was never finished", "repository", r.at.String(), "key", key)
 		if err := r.files.remove(ctx, "keys/"+key); err != nil {
-			return fmt.Errorf("cannot remove key %s of unfinished repository %s: %w", key, r.at, err)
+			return fmt.Errorf("cannot remove keys/%s of repository %s, which was never finished and holds nothing: remove it with a key that may delete: %w", key, r.at, err)
 		}
 	}
 
-	if _, err := r.output(ctx, "init"); err != nil {
+	if err := r.create(ctx); err != nil {
 		return fmt.Errorf("cannot create repository %s: %w", r.at, err)
 	}
 	slog.InfoContext(ctx, "Created the tenant's repository", "repository", r.at.String())
+	return nil
+}
+
+// create the repository.
+func (r *repository) create(ctx context.Context) error {
+	dir, err := os.MkdirTemp(r.scratch, "repository-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // The pod's volume goes with it.
+	initialise := r.restic("init")
+	initialise.env = append(slices.Clone(r.env), "RESTIC_REPOSITORY="+dir)
+	initialise.stdout = io.Discard
+	if err := initialise.run(ctx); err != nil {
+		return err
+	}
+	keys, err := os.ReadDir(filepath.Join(dir, "keys"))
+	if err != nil {
+		return err
+	}
+	if len(keys) != 1 {
+		return fmt.Errorf("restic has made %d keys, and one is wanted", len(keys))
+	}
+	for _, name := range []string{"config", "keys/" + keys[0].Name()} {
+		content, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // It is restic's own.
+		if err != nil {
+			return err
+		}
+		if err := r.files.write(ctx, name, content); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,10 @@ type files interface {
 	// below it. Directories end in a slash.
 	list(ctx context.Context, dir string) ([]string, error)
 
-	// remove a file.
+	// write a file, also over one of that name.
+	write(ctx context.Context, name string, content []byte) error
+
+	// remove a file. One that isn't there needs no removing.
 	remove(ctx context.Context, name string) error
 }
 
@@ -181,8 +185,25 @@ func (f folder) list(_ context.Context, dir string) ([]string, error) {
 	return names, nil
 }
 
+func (f folder) write(_ context.Context, name string, content []byte) error {
+	file := filepath.Join(string(f), name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	// Nobody sees half of it.
+	unfinished := file + ".unfinished"
+	if err := os.WriteFile(unfinished, content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, file)
+}
+
 func (f folder) remove(_ context.Context, name string) error {
-	return os.Remove(filepath.Join(string(f), name))
+	err := os.Remove(filepath.Join(string(f), name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // objects is a location in S3-compatible object storage.
@@ -232,6 +253,17 @@ func (o *objects) list(ctx context.Context, dir string) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+func (o *objects) write(ctx context.Context, name string, content []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	defer cancel()
+	// A bucket with a lock asks for the checksum.
+	options := minio.PutObjectOptions{SendContentMd5: true}
+	if _, err := o.client.PutObject(ctx, o.at.bucket, path.Join(o.at.dir, name), bytes.NewReader(content), int64(len(content)), options); err != nil {
+		return o.explain(ctx, err)
+	}
+	return nil
 }
 
 func (o *objects) remove(ctx context.Context, name string) error {

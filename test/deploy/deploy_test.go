@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -213,6 +214,11 @@ func TestBackupRetention(t *testing.T) {
 		got[e.Name] = e.Value
 		if e.ValueFrom != nil {
 			got[e.Name] = e.ValueFrom.SecretKeyRef.Name + "/" + e.ValueFrom.SecretKeyRef.Key
+			// The pod of an installation that has one key starts without.
+			own := e.ValueFrom.SecretKeyRef.Name == "backup-s3-retention"
+			if optional := ptr.Deref(e.ValueFrom.SecretKeyRef.Optional, false); optional != own {
+				t.Errorf("%s: optional is %t", e.Name, optional)
+			}
 		}
 	}
 	for name, want := range map[string]string{
@@ -221,6 +227,9 @@ func TestBackupRetention(t *testing.T) {
 		"RESTIC_PASSWORD":        p.Backup.RepositorySecret.Name + "/" + p.Backup.RepositorySecret.Key,
 		"AWS_ACCESS_KEY_ID":      p.Backup.StorageSecret + "/access-key",
 		"AWS_SECRET_ACCESS_KEY":  p.Backup.StorageSecret + "/secret-key",
+
+		"BACKUP_RETENTION_ACCESS_KEY_ID":     "backup-s3-retention/access-key",
+		"BACKUP_RETENTION_SECRET_ACCESS_KEY": "backup-s3-retention/secret-key",
 	} {
 		if got[name] != want {
 			t.Errorf("%s: want the Platform's, %s, got %s", name, want, got[name])

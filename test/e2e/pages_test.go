@@ -34,6 +34,8 @@ var untyped = []struct{ page, begins, why string }{
 	{"docs/how-to/limit-the-network.md", "kubectl -n backup create job", "nothing is denied here"},
 	{"docs/how-to/limit-the-network.md", "kubectl -n backup wait", "nothing is denied here"},
 	{"docs/how-to/limit-the-network.md", "kubectl delete -k deploy/network", "nothing is denied here"},
+	{"docs/how-to/two-backup-keys.md", "kubectl -n backup create job --from=cronjob/expire-backups", "deploy/ names another object storage than this installation's: the effects' tests remove expired backups by that key"},
+	{"docs/how-to/two-backup-keys.md", "kubectl -n backup wait --for=condition=Complete --timeout=1h", "deploy/ names another object storage than this installation's"},
 	{"docs/how-to/verify-servers.md", "for namespace in", "nobody vouches for this installation's servers, which have no TLS: the effects' tests verify one that has"},
 	{"docs/how-to/verify-servers.md", "kubectl patch providers.pkg.crossplane.io", "this installation's PostgreSQL has no TLS"},
 	{"docs/how-to/verify-servers.md", "kubectl patch clusterproviderconfigs", "this installation's PostgreSQL has no TLS"},
@@ -60,6 +62,7 @@ func testPages(t *testing.T, c *cluster) {
 		{"watch", readWatch},
 		{"odds and ends", readOdds},
 		{"rotate secrets", readRotate},
+		{"two keys for backups", readTwoKeys},
 		{"restore a tenant", readRestore},
 		{"upgrade", readUpgrade},
 		{"tutorial, away again", readTutorialsEnd},
@@ -406,6 +409,17 @@ func readRoles(t *testing.T, c *cluster, page *reading) {
 	page.types("for namespace in backup")
 	c.kubectl(t, "-n", namespaceBackup, "create", "job", "--from=cronjob/backup-acme", "backup-acme-with-new-roles")
 	c.kubectl(t, "-n", namespaceBackup, "wait", "--for=condition=Complete", "--timeout=5m", "job/backup-acme-with-new-roles")
+}
+
+// readTwoKeys gives deletions a key of their own. That the other one can't delete is what
+// the effects' tests see.
+func readTwoKeys(t *testing.T, c *cluster, _ *tenant) {
+	page := c.reader.open(t, "docs/how-to/two-backup-keys.md")
+	nightly, expires := c.s3.Others[0], c.s3.Others[1]
+	page.types("kubectl -n backup create secret generic backup-s3-retention", "access-key=…", "access-key="+expires.AccessKey, "secret-key=…", "secret-key="+expires.SecretKey)
+	page.types("kubectl -n backup patch secret backup-s3", `"access-key":"…"`, fmt.Sprintf(`"access-key":%q`, nightly.AccessKey), `"secret-key":"…"`, fmt.Sprintf(`"secret-key":%q`, nightly.SecretKey))
+	page.types("kubectl -n backup create job --from=cronjob/backup-acme")
+	page.types("kubectl -n backup wait --for=condition=Complete --timeout=4h")
 }
 
 // readUpgrade goes to the next version and back, by way of the trouble that the page

@@ -20,7 +20,7 @@ import (
 )
 
 // An S3Server is an S3-compatible object store of one test's own, on loopback.
-// It knows one pair of keys, checks every request's signature, and keeps its
+// It knows three pairs of keys, checks every request's signature, and keeps its
 // objects as files under Dir/BUCKET.
 type S3Server struct {
 	Endpoint  string
@@ -28,6 +28,9 @@ type S3Server struct {
 	SecretKey string
 	Bucket    string
 	Dir       string
+
+	// Others are pairs of keys that may do the same, unless a gate says otherwise.
+	Others [2]struct{ AccessKey, SecretKey string }
 
 	// Authority is the file with the certificate of the authority that vouches for
 	// this server, or "" if it speaks no TLS.
@@ -63,6 +66,9 @@ func startS3(t testing.TB, certificate string) *S3Server {
 		Dir:       t.TempDir(),
 		port:      freePort(t),
 	}
+	for i := range s.Others {
+		s.Others[i].AccessKey, s.Others[i].SecretKey = "other-"+rand.Text(), rand.Text()
+	}
 	scheme := "http://"
 	if certificate != "" {
 		scheme = "https://"
@@ -85,6 +91,9 @@ func (s *S3Server) Start(t testing.TB) {
 	// The empty configuration keeps the user's own out.
 	server := exec.Command(rclone, "serve", "s3", s.Dir, "--addr", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.port))),
 		"--auth-key", s.AccessKey+","+s.SecretKey, "--config", "")
+	for _, other := range s.Others {
+		server.Args = append(server.Args, "--auth-key", other.AccessKey+","+other.SecretKey)
+	}
 	if s.certificate != "" {
 		server.Args = append(server.Args, "--cert", filepath.Join(s.certificate, certificateFile), "--key", filepath.Join(s.certificate, keyFile))
 	}
