@@ -255,7 +255,7 @@ func (r *repository) holdsNothing(ctx context.Context, gone string) error {
 // time: of two keys, only one would fit what the repository is encrypted with,
 // and restic would take either.
 //
-// restic writes the key first and then the config. A run that it is killed in between
+// restic writes the key first and then the config. A run that is killed in between
 // leaves a key that fits nothing, and the key of the object storage that nightly backups
 // have may not delete it. So the repository is made elsewhere, and its two files are
 // written here the other way round: a config without a key can be written over.
@@ -307,7 +307,7 @@ func (r *repository) create(ctx context.Context) error {
 		return fmt.Errorf("restic has made %d keys, and one is wanted", len(keys))
 	}
 	for _, name := range []string{"config", "keys/" + keys[0].Name()} {
-		content, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // It is restic's own.
+		content, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
