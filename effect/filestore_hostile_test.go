@@ -106,7 +106,7 @@ func hostileFiles() map[string]hostileFile {
 		"Deep": {
 			reason: "Directories in directories have a way that is longer than any path.",
 			put: func(t testing.TB, dir string) {
-				n := 20_000
+				n := 5_000
 				if testing.Short() {
 					n = 1_000
 				}

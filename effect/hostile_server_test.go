@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -663,7 +662,8 @@ func TestHostileFiles(t *testing.T) {
 			for _, e := range []string{"filestore-clone", "backup", "filestore-wipe"} {
 				t.Run(e, func(t *testing.T) {
 					dir := filepath.Join(s.root, acme.Database)
-					if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+					removeAll(t, dir)
+					if err := os.Mkdir(dir, 0o755); err != nil {
 						t.Fatal(err)
 					}
 					write(t, filepath.Join(dir, "ab", strings.Repeat("cd", 20)), "one of Odoo's")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -65,18 +66,33 @@ func (t turn) take(ctx context.Context, waiting string) error {
 		strangers, err := t.endStrangers(ctx, watch)
 		switch {
 		case errors.Is(err, errStrangers):
-			// Out of the queue again, unless it was its turn this very moment.
-			_, cancelErr := watch.Exec(ctx, "SELECT pg_cancel_backend($1)", int64(t.conn.PgConn().PID()))
-			if queueErr := <-queued; queueErr == nil {
+			if t.leave(ctx, watch, queued) {
 				return true, nil, nil
 			}
-			return false, nil, errors.Join(err, cancelErr)
+			return false, nil, err
 		case strangers == nil && err == nil && !said:
 			said = true
 			slog.InfoContext(ctx, waiting)
 		}
 		return false, strangers, err
 	})
+}
+
+// leave the queue, and tell whether it was its turn this very moment.
+func (t turn) leave(ctx context.Context, watch *pgx.Conn, queued <-chan error) (got bool) {
+	for {
+		// Again and again, as it may not have begun to queue yet.
+		if _, err := watch.Exec(ctx, "SELECT pg_cancel_backend($1)", int64(t.conn.PgConn().PID())); err != nil {
+			return false
+		}
+		select {
+		case err := <-queued:
+			return err == nil
+		case <-ctx.Done():
+			return false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // endStrangers ends the sessions of other roles that hold the lock, or are queued for

@@ -47,6 +47,10 @@ func hold(t *testing.T, s *servers.PostgresServer, sessions int, numbers ...int6
 		for range sessions {
 			<-ended
 		}
+		// The server notices a moment later.
+		for one[int64](t, s, maintenanceDatabase, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'odoo'") > 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
 	}
 }
 
