@@ -164,6 +164,8 @@ func (w *World) checkPresent(l *life) {
 	}
 
 	db := w.databases[databaseOf(l.name)]
+	// Where it was taken back in time, what was to be adopted is in the way again.
+	adopted := l.adopted && (isTrue(xr.body, "spec", "database", "adopt") || conditionTrue(xr.body, "Ready"))
 	switch {
 	case xr.deleting():
 		wrong("is still being deleted")
@@ -177,13 +179,13 @@ func (w *World) checkPresent(l *life) {
 	case l.dropped:
 		// It was cancelled too late. Its conditions say what to do.
 		return
-	case db != nil && db.foreign && !l.adopted:
+	case db != nil && db.foreign && !adopted:
 		// A name collision is for people to resolve. All is untouched.
 		if conditionTrue(xr.body, "Ready") {
 			wrong("is Ready with somebody else's database")
 		}
 		return
-	case (w.orphaned(xr) || db != nil && db.madeFor != "" && db.madeFor != l.uid) && !l.adopted:
+	case (w.orphaned(xr) || db != nil && db.madeFor != "" && db.madeFor != l.uid) && !adopted:
 		// The Database object is an earlier tenant's, and so may be what it
 		// stands for. That, too, is for people to resolve.
 		return

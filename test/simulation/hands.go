@@ -133,6 +133,10 @@ func (w *World) restoreCluster() bool {
 		xr := w.owner(l.uid)
 		if xr != nil {
 			w.tenants[l.name] = &tenant{name: l.name, dirty: true}
+			// What it was let go of with meanwhile is its own once more.
+			if db := w.databases[databaseOf(l.name)]; db != nil && db.madeFor == l.uid {
+				db.foreign, l.orphaned, l.released = false, false, false
+			}
 		}
 		if (xr != nil || now[l.uid] != nil) && (leaves(xr) || leaves(now[l.uid])) {
 			l.handled, l.misremembered = true, true

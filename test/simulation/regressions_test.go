@@ -366,6 +366,32 @@ var toldHistories = map[string]told{
 			{Do: "delete", Tenant: "acme", Key: "Background"},
 		},
 	},
+	"AdoptionTakenBackInTime": {
+		reason: "What an earlier tenant has left behind is in the way again of one that was to adopt it and no longer is.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "settle"},
+			{Do: "create", Tenant: "acme", N: 10},
+			{Do: "unadopt", Tenant: "acme"},
+		},
+	},
+	"LetGoAndRestoredFromEtcd": {
+		reason: "A tenant that was let go of, and that a restored cluster has again, has its database again.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "etcd-backup"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "clock"},
+			{Do: "replay"},
+			{Do: "etcd-restore"},
+			{Do: "hand-annotate", Tenant: "acme"},
+		},
+	},
 	"WaivedOnce": {
 		reason: "A waiver counts for the delete that it was given for. One that was cancelled has used it up.",
 		actions: inService(
