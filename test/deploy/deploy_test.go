@@ -175,6 +175,11 @@ func restricted(pod corev1.PodSpec) string {
 			return "container " + c.Name + " has capabilities"
 		}
 	}
+	for _, v := range pod.Volumes {
+		if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
+			return "the empty volume " + v.Name + " has no limit"
+		}
+	}
 	return ""
 }
 
