@@ -52,7 +52,7 @@ test-engine: test-render test-pages test-monitoring ## Test what takes Crossplan
 
 .PHONY: test-units
 test-units: ## Test the function, the effects and the simulation, with histories from seed SIMULATE_FIRST= on (1).
-	@SIMULATE_FIRST=$${SIMULATE_FIRST:-1} go test ./...
+	@SIMULATE_FIRST=$${SIMULATE_FIRST:-1} go test -timeout=30m ./...
 
 .PHONY: test-release
 test-release: ## Test what signs a release, what verifies one, and what makes its images and bills.

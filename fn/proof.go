@@ -106,7 +106,12 @@ func (t *tenancy) bornToAnother(db *sqlv1alpha1.Database) bool {
 // pass for a proof of the tenant's, were the object made to stand for that again.
 func (t *tenancy) ledElsewhere() bool {
 	db := t.observed.database
-	return db != nil && !t.ownsDatabase() && meta.GetExternalName(db) != t.database
+	if db == nil || t.ownsDatabase() {
+		return false
+	}
+	// One that names none was led nowhere: no object of a cluster's is without.
+	name := meta.GetExternalName(db)
+	return name != "" && name != t.database
 }
 
 // unread tells whether an object doesn't show what is on the server: it has what is
