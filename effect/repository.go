@@ -307,7 +307,7 @@ func (r *repository) create(ctx context.Context) error {
 		return fmt.Errorf("restic has made %d keys, and one is wanted", len(keys))
 	}
 	for _, name := range []string{"config", "keys/" + keys[0].Name()} {
-		content, err := os.ReadFile(filepath.Join(dir, name))
+		content, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // restic has made it, in a folder of its own.
 		if err != nil {
 			return err
 		}

@@ -28,9 +28,10 @@ type S3Gate struct {
 // policy of one access key, in the form that S3's own has.
 type policy struct {
 	Statement []struct {
-		Effect           string
-		Action, Resource []string
-	}
+		Effect   string   `json:"Effect"`
+		Action   []string `json:"Action"`
+		Resource []string `json:"Resource"`
+	} `json:"Statement"`
 }
 
 // Gate in front of this server. A key of which no policy is given may do nothing.
@@ -115,7 +116,9 @@ func (g *S3Gate) denies(t testing.TB, r *http.Request) string {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		var names struct {
-			Object []struct{ Key string }
+			Object []struct {
+				Key string `xml:"Key"`
+			} `xml:"Object"`
 		}
 		if err := xml.Unmarshal(body, &names); err != nil {
 			t.Errorf("cannot read a request: %v", err)
