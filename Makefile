@@ -45,7 +45,7 @@ help: ## List the targets, by what one wants to do.
 ##@ Test it
 
 .PHONY: test
-test: test-units test-release test-manifests check-generated ## Test what takes Go alone, in a minute or two (make -k test goes on after a failure).
+test: test-units test-release test-manifests check-generated ## Test what takes Go alone (make -k test goes on after a failure).
 
 .PHONY: test-engine
 test-engine: test-render test-pages test-monitoring ## Test what takes Crossplane's own engine, or Prometheus' rules: a quarter of an hour once, to build them.

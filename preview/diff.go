@@ -42,7 +42,11 @@ func Diff(w io.Writer, from, to *Input, what WhatIf) error {
 		return fmt.Errorf("as it will be: %w", err)
 	}
 	after := s.rest()
-	for _, l := range s.lives() {
+	lives, err := s.lives()
+	if err != nil {
+		return fmt.Errorf("as it will be: %w", err)
+	}
+	for _, l := range lives {
 		if l.Refused != "" {
 			return fmt.Errorf("the function refuses PLANAClient %s: %s", l.Tenant, l.Refused)
 		}

@@ -38,8 +38,11 @@ func (in *Input) ReadFrom(path string) error {
 		in.From = []map[string]any{}
 	}
 	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		if err != nil {
+			return fmt.Errorf("cannot read what a cluster has: %w", err)
+		}
+		if d.IsDir() {
+			return nil
 		}
 		content, err := os.ReadFile(name) //nolint:gosec // Whoever runs it names the file.
 		if err != nil {

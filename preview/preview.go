@@ -47,7 +47,8 @@ type Life struct {
 	Gone bool
 }
 
-// Play the tenants' lives until nothing moves any more.
+// Play the tenants' lives until nothing moves any more. A tenant of which Crossplane never
+// asks the function has no life, which is an error.
 func Play(in *Input, what WhatIf) ([]*Life, error) {
 	s, err := newStage(in, what)
 	if err != nil {
@@ -64,7 +65,7 @@ func Play(in *Input, what WhatIf) ([]*Life, error) {
 			return nil, err
 		}
 	}
-	return s.lives(), nil
+	return s.lives()
 }
 
 // A stage is the cluster in which lives are played, with what is noted of them.
@@ -155,7 +156,7 @@ func (s *stage) changes(what WhatIf) []func(name string) {
 
 func (s *stage) settle() error { return s.cluster.Settle() }
 
-func (s *stage) lives() []*Life {
+func (s *stage) lives() ([]*Life, error) {
 	lives := make([]*Life, 0, len(s.names))
 	for _, name := range s.names {
 		l := &Life{Tenant: name, Gone: s.cluster.Client(name) == nil}
@@ -164,13 +165,17 @@ func (s *stage) lives() []*Life {
 				l.Calls = append(l.Calls, c)
 			}
 		}
-		if len(l.Calls) > 0 {
-			l.Refused = l.Calls[len(l.Calls)-1].refusal()
+		if len(l.Calls) == 0 {
+			return nil, fmt.Errorf("Crossplane doesn't ask the function about PLANAClient %s, because it is paused or its delete has been carried out: take its annotation crossplane.io/paused or its metadata.deletionTimestamp out of the file", name)
 		}
+		l.Refused = l.last().refusal()
 		lives = append(lives, l)
 	}
-	return lives
+	return lives, nil
 }
+
+// last call. Every life has one.
+func (l *Life) last() *Call { return l.Calls[len(l.Calls)-1] }
 
 // refusal of a tenant: the message of the whole answer or, of one that is in service and
 // stays as it is, of its condition.

@@ -244,6 +244,11 @@ func TestInput(t *testing.T) {
 			}
 		})
 	}
+	for _, metadata := range []string{`annotations: {crossplane.io/paused: "true"}`, `deletionTimestamp: "2026-01-01T00:00:00Z"`} {
+		if _, err := Play(read(t, "metadata:\n", "metadata:\n  "+metadata+"\n"), WhatIf{}); err == nil || !strings.Contains(err.Error(), "doesn't ask the function about PLANAClient acme") {
+			t.Errorf("%s: want an error, got %v", metadata, err)
+		}
+	}
 	if _, err := Play(read(t), WhatIf{Fail: "nonsense"}); err == nil || !strings.Contains(err.Error(), "none of those that run a Job: account, announce") {
 		t.Errorf("want the steps that can fail, got %v", err)
 	}

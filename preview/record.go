@@ -122,9 +122,6 @@ func (c *Call) compare(before *Call) {
 	}
 }
 
-// Quiet calls change nothing.
-func (c *Call) Quiet() bool { return c.Refused == "" && len(c.New)+len(c.Gone)+len(c.Changed) == 0 }
-
 var status = map[fnv1.Status]string{
 	fnv1.Status_STATUS_CONDITION_TRUE: "True", fnv1.Status_STATUS_CONDITION_FALSE: "False", fnv1.Status_STATUS_CONDITION_UNKNOWN: "Unknown",
 }

@@ -164,7 +164,7 @@ func (l *Life) end(b *strings.Builder, s Style) {
 		fmt.Fprintf(b, "\n%s\n", s.paint(bold, "In the end the PLANAClient is gone, and nothing stays but its backups."))
 		return
 	}
-	last := l.Calls[len(l.Calls)-1]
+	last := l.last()
 	fmt.Fprintf(b, "\n%s\n", s.paint(bold, "In the end there are"))
 	for _, o := range last.Objects() {
 		fmt.Fprintf(b, "  %s\n", o)

@@ -59,7 +59,7 @@ func (l *Life) everything(b *strings.Builder) error {
 }
 
 func (l *Life) at(b *strings.Builder, at string) error {
-	c := l.Calls[len(l.Calls)-1]
+	c := l.last()
 	if at != "rest" {
 		i, err := l.begins(at)
 		if err != nil {
