@@ -166,7 +166,7 @@ func (s *stage) lives() ([]*Life, error) {
 			}
 		}
 		if len(l.Calls) == 0 {
-			return nil, fmt.Errorf("Crossplane doesn't ask the function about PLANAClient %s, because it is paused or its delete has been carried out: take its annotation crossplane.io/paused or its metadata.deletionTimestamp out of the file", name)
+			return nil, fmt.Errorf("cannot preview PLANAClient %s: Crossplane doesn't ask the function about it, because it is paused or its delete has been carried out: take its annotation crossplane.io/paused or its metadata.deletionTimestamp out of the file", name)
 		}
 		l.Refused = l.last().refusal()
 		lives = append(lives, l)

@@ -245,7 +245,7 @@ func TestInput(t *testing.T) {
 		})
 	}
 	for _, metadata := range []string{`annotations: {crossplane.io/paused: "true"}`, `deletionTimestamp: "2026-01-01T00:00:00Z"`} {
-		if _, err := Play(read(t, "metadata:\n", "metadata:\n  "+metadata+"\n"), WhatIf{}); err == nil || !strings.Contains(err.Error(), "doesn't ask the function about PLANAClient acme") {
+		if _, err := Play(read(t, "metadata:\n", "metadata:\n  "+metadata+"\n"), WhatIf{}); err == nil || !strings.Contains(err.Error(), "cannot preview PLANAClient acme: Crossplane doesn't ask") {
 			t.Errorf("%s: want an error, got %v", metadata, err)
 		}
 	}
