@@ -103,8 +103,8 @@ func (c TenantRepository) of(tenant Tenant) error {
 }
 
 // Backup puts the tenant's database and filestore into its repository, reads
-// the database and a sample of the files back, and says so in a receipt. It removes nothing, and needs no right to:
-// what has expired is backup-retention's.
+// the database and a sample of the files back, and says so in a receipt. It removes
+// nothing, and needs no right to: backup-retention removes what has expired.
 func Backup(ctx context.Context, c BackupConfig) error {
 	return c.backUp(ctx, kindBackup, "")
 }

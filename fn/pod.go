@@ -81,8 +81,8 @@ func withClaim(claim string, mount corev1.VolumeMount) podOption {
 	})
 }
 
-// withScratch mounts an empty directory into every container of the pod. Whoever fills
-// it is evicted, rather than the node's other pods.
+// withScratch mounts an empty directory into every container of the pod. A pod that
+// fills it is evicted, rather than the node's other pods.
 func withScratch(name, path string, limit resource.Quantity) podOption {
 	return withVolume(corev1.VolumeMount{Name: name, MountPath: path}, corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}})
 }
@@ -103,15 +103,15 @@ func withVolume(mount corev1.VolumeMount, source corev1.VolumeSource) podOption 
 // filestoreRoot is where the filestore is mounted.
 const filestoreRoot = "/var/lib/odoo/filestore"
 
-// withFilestore mounts the whole filestore of the tenant's version, for who makes or
-// removes the tenant's directory: that a mount of it alone couldn't. Nor could who
-// works on a tenant that may have none: the kubelet would make it, as root's.
+// withFilestore mounts the whole filestore of the tenant's version, for a Job that makes or
+// removes the tenant's directory. A Job whose tenant may have no directory yet needs it
+// too: the kubelet makes a directory that isn't there, and root owns it then.
 func (t *tenancy) withFilestore() podOption {
 	return withClaim(t.version.FilestoreClaim, corev1.VolumeMount{Name: "filestore", MountPath: filestoreRoot})
 }
 
-// withOwnFiles mounts the tenant's directory of a filestore, and no other tenant's.
-// Only an adopted database may be without one: for that, it is the whole filestore.
+// withOwnFiles mounts the tenant's directory of a filestore, and no other tenant's. A
+// tenant that adopts its database may have no directory, and gets the whole filestore.
 func (t *tenancy) withOwnFiles(claim string, readOnly bool) podOption {
 	mount := corev1.VolumeMount{Name: "filestore", MountPath: filestoreRoot, ReadOnly: readOnly}
 	if !t.client.Spec.Database.Adopt {

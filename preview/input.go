@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"google.golang.org/protobuf/types/known/structpb"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
@@ -160,14 +161,9 @@ func fill(value map[string]any, schema map[string]any) {
 }
 
 // dig returns the value at a path, or nil.
-func dig(v any, path ...string) any {
-	for _, p := range path {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil
-		}
-		v = m[p]
-	}
+func dig(o any, path ...string) any {
+	m, _ := o.(map[string]any)
+	v, _, _ := unstructured.NestedFieldNoCopy(m, path...)
 	return v
 }
 

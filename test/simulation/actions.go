@@ -623,18 +623,32 @@ const mostRounds = 400
 // settle lets every program do what it has to do, time pass, and nothing else
 // happen, until nothing moves any more.
 func (w *World) settle() {
-	idle, since := 0, w.elapsed
-	for range mostRounds {
+	rests := w.untilRest(w.patience, func() (moved, over bool) {
 		if w.violation != nil {
-			return
+			return false, true
 		}
-		cs := w.candidates()
-		moved := false
-		for _, a := range cs {
+		for _, a := range w.candidates() {
 			moved = w.act(a) || moved
 			if w.violation != nil {
-				return
+				return moved, true
 			}
+		}
+		return moved, false
+	})
+	if !rests {
+		w.violate(invariantArrives, "things still move after %d rounds: %s", mostRounds, strings.Join(w.describe(), "; "))
+	}
+}
+
+// untilRest plays rounds, and lets time pass where nobody has anything to do, until
+// nothing has moved for as long as the patience lasts, in seconds, or a round says that it
+// is over. It tells whether that ever comes.
+func (w *World) untilRest(patience func() int64, round func() (moved, over bool)) bool {
+	idle, since := 0, w.elapsed
+	for range mostRounds {
+		moved, over := round()
+		if over {
+			return true
 		}
 		if moved {
 			idle, since = 0, w.elapsed
@@ -645,13 +659,13 @@ func (w *World) settle() {
 		}
 		// Nobody has anything to do now. Who said that he would look again?
 		next := w.nextLook()
-		if next < 0 || (idle > 2 && next > since+w.patience()) {
-			return
+		if next < 0 || (idle > 2 && next > since+patience()) {
+			return true
 		}
 		w.pass(max(0, next-w.elapsed))
 		w.wake()
 	}
-	w.violate(invariantArrives, "things still move after %d rounds: %s", mostRounds, strings.Join(w.describe(), "; "))
+	return false
 }
 
 // nextLook is when somebody has said that he would look again, or -1.

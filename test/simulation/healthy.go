@@ -97,29 +97,14 @@ func (h *Healthy) Elapsed() int64 { return h.world.elapsed }
 // more. It is an error if that never comes.
 func (h *Healthy) Settle() error {
 	w := h.world
-	idle, since := 0, w.elapsed
-	for range mostRounds {
-		moved := h.round()
-		if moved {
-			idle, since = 0, w.elapsed
-			continue
-		}
-		if idle++; idle == 1 {
-			continue
-		}
-		next := w.nextLook()
-		if next < 0 || (idle > 2 && next > since+h.patience) {
-			return nil
-		}
-		w.pass(max(0, next-w.elapsed))
-		w.wake()
+	if !w.untilRest(func() int64 { return h.patience }, h.round) {
+		return fmt.Errorf("things still move after %d rounds: %v", mostRounds, w.describe())
 	}
-	return fmt.Errorf("things still move after %d rounds: %v", mostRounds, w.describe())
+	return nil
 }
 
 // round lets everybody who has something to do, do it. Crossplane calls the function last.
-func (h *Healthy) round() bool {
-	moved := false
+func (h *Healthy) round() (moved, over bool) {
 	cs := h.world.candidates()
 	slices.SortStableFunc(cs, func(a, b Action) int {
 		return order(a.Do == "reconcile") - order(b.Do == "reconcile")
@@ -130,7 +115,7 @@ func (h *Healthy) round() bool {
 		}
 		moved = h.world.act(a) || moved
 	}
-	return moved
+	return moved, false
 }
 
 func order(last bool) int { return map[bool]int{true: 1}[last] }
