@@ -260,9 +260,10 @@ func waive(w *World, a Action, xr *object) {
 	w.annotate(xr, annotationWaiver, value)
 }
 
-// cancel a delete: take the annotation off.
+// cancel a delete: take the annotation off. Once the guard is gone for a
+// --cascade=orphan, that may be too late.
 func cancel(w *World, _ Action, xr *object) {
-	w.lives[xr.uid()].letGo = false
+	w.lives[xr.uid()].letGo = slices.ContainsFunc(w.replays, func(r replay) bool { return r.name == xr.name && r.policy == policyOrphan })
 	w.update(xr, func(body map[string]any) { drop(body, "metadata", "annotations", annotationAttempt) })
 }
 

@@ -150,9 +150,8 @@ func (w *World) effect(o *object) error {
 		case db.fenced:
 			return fmt.Errorf("permission denied for database %s (42501)", name)
 		}
-		// A Job that nobody owns any more ends what it began for a tenant that was let
-		// go of.
-		if l := w.lives[uid]; db.foreign && o.controller() != "" && (l == nil || !l.adopted) {
+		// A Job of a tenant that is let go of ends what it began in that tenant's database.
+		if l := w.lives[uid]; db.foreign && db.madeFor != uid && (l == nil || !l.adopted) {
 			w.violate(invariantForeign, "%s wrote to %s, which is somebody else's", o.ref, name)
 		}
 		return nil

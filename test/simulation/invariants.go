@@ -409,8 +409,8 @@ func occasion(run string) string { return strings.TrimSuffix(run, "/fenced") }
 func (w *World) stale(xr *object, key, run string) bool {
 	switch {
 	case slices.Contains(teardownKeys, key):
-		// A teardown that was cancelled, or asked for anew.
-		return xr.annotation(annotationAttempt) == "" || xr.annotation(annotationAttempt) == policyOrphan || occasion(run) != text(xr.body, "status", "deletion", "requestedAt")
+		// A teardown that was cancelled, or forbidden, or asked for anew.
+		return xr.annotation(annotationAttempt) == "" || isTrue(xr.body, "spec", "deletionProtection") && !w.lives[xr.uid()].dropped || xr.annotation(annotationAttempt) == policyOrphan || occasion(run) != text(xr.body, "status", "deletion", "requestedAt")
 	case slices.Contains(suspensionKeys, key):
 		return !isTrue(xr.body, "spec", "suspended") || occasion(run) != text(xr.body, "status", "suspension", "requestedAt")
 	case key == "unfence":

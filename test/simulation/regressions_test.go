@@ -901,6 +901,34 @@ var toldHistories = map[string]told{
 			Action{Do: "create", Tenant: "acme", N: 9}, Action{Do: "settle"}, Action{Do: "hand-over", Tenant: "acme"}, Action{Do: "settle"},
 		),
 	},
+	"LetGoWhileItIsPrepared": {
+		reason: "A Job that works when its tenant is let go of ends what it began.",
+		actions: []Action{
+			{Do: "foreign-object", Tenant: "acme", Key: "tenant-prepare", N: 9},
+			{Do: "create", Tenant: "acme", N: 6}, {Do: "settle"},
+			{Do: "object-goes", Tenant: "acme"}, {Do: "reconcile", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Orphan"}, {Do: "reconcile", Tenant: "acme"}, {Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "break", Tenant: "acme", Key: "tenant-prepare"}, {Do: "hand-annotate", Tenant: "acme"},
+		},
+	},
+	"ProtectedBehindTheFence": {
+		reason: "A delete that is forbidden once its fence stands is undone like one that is cancelled.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Foreground"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 4000},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "provide", Tenant: "acme"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "start", Tenant: "acme", Key: "fence"}, Action{Do: "finish", Tenant: "acme", Key: "fence"},
+			Action{Do: "protect", Tenant: "acme"},
+		),
+	},
+	"CancelledTooLate": {
+		reason: "Once the guard has gone for a --cascade=orphan, a cancel may come too late: all stays, without an owner.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "pass", N: 400},
+			Action{Do: "reconcile", Tenant: "acme"}, Action{Do: "delete", Tenant: "acme", Key: "Orphan"}, Action{Do: "reconcile", Tenant: "acme"},
+			Action{Do: "guard", Tenant: "acme", Key: "guard"}, Action{Do: "cancel", Tenant: "acme"}, Action{Do: "replay"},
+		),
+	},
 	"LostWhileDropping": {
 		reason: "A response that is lost in the middle of a teardown is made up for.",
 		actions: inService(
