@@ -22,7 +22,7 @@ type PreviewCommand struct {
 	Color string `help:"Colours of text: auto has them on a terminal, unless NO_COLOR is set." enum:"auto,always,never" default:"auto"`
 
 	WithoutTemplate bool     `help:"There is no template: Odoo installs the modules."`
-	Fail            string   `help:"The Job of this step fails for good." placeholder:"STEP" predictor:"step"`
+	Fail            string   `help:"This step fails for good: its Job does, the server refuses the database, or the Gateway the route." placeholder:"STEP" predictor:"step"`
 	Tier            string   `help:"Move the tenants to this tier, once they are at rest." enum:",starter,pro,enterprise" default:"" placeholder:"TIER"`
 	Suspend         bool     `help:"Suspend the tenants, once they are at rest."`
 	Delete          bool     `help:"Delete the tenants, once they are at rest."`

@@ -23,7 +23,8 @@ type WhatIf struct {
 	// WithoutTemplate has Odoo install the modules, because there is no template to clone.
 	WithoutTemplate bool
 
-	// Fail names a step whose Job fails for good.
+	// Fail names a step that fails for good: its Job does, the server refuses the database,
+	// or the Gateway refuses the route.
 	Fail string
 
 	// Suspend, move to a Tier and Delete the tenants, in this order, once they are at rest.
@@ -114,17 +115,17 @@ func newStage(in *Input, what WhatIf) (*stage, error) {
 	return s, nil
 }
 
-// fail the Job of a step for good.
+// fail a step for good.
 func (s *stage) fail(step string) error {
-	jobs := map[string]string{}
+	can := map[string]string{"database": "database", "route": "route"}
 	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
 		if d.Composes == "Job" {
-			jobs[d.Name] = d.Key
+			can[d.Name] = d.Key
 		}
 	}
-	key, ok := jobs[step]
+	key, ok := can[step]
 	if !ok {
-		return fmt.Errorf("cannot have step %q fail: it is none of those that run a Job: %s", step, strings.Join(slices.Sorted(maps.Keys(jobs)), ", "))
+		return fmt.Errorf("cannot have step %q fail: it is none of those that can: %s", step, strings.Join(slices.Sorted(maps.Keys(can)), ", "))
 	}
 	s.cluster.Fail(key)
 	return nil

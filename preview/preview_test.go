@@ -49,6 +49,18 @@ func TestText(t *testing.T) {
 			want:   []string{"SmokeTestPassed False JobFailed", "kubectl -n crossplane-system delete job smoke-test-acme-23"},
 			not:    []string{"account-webhook"},
 		},
+		"FailTheDatabase": {
+			reason: "A server that refuses the database is shown as provider-sql shows it, and nothing that needs one begins.",
+			what:   WhatIf{Fail: "database"},
+			want:   []string{"DatabaseReady False ProviderFails", "permission denied to create database (42501)", "kubectl -n crossplane-system describe databases"},
+			not:    []string{"+ Job"},
+		},
+		"FailTheRoute": {
+			reason: "A route that the Gateway refuses holds up what goes through it, and nothing else.",
+			what:   WhatIf{Fail: "route"},
+			want:   []string{"RouteReady False NotAllowedByListeners", "+ CronJob backup/backup-acme", "kubectl -n plana-odoo edit gateway eg-gateway"},
+			not:    []string{"smoke-test"},
+		},
 		"Suspend": {
 			reason: "A suspended tenant is backed up, and stays.",
 			what:   WhatIf{Suspend: true},
@@ -249,7 +261,7 @@ func TestInput(t *testing.T) {
 			t.Errorf("%s: want an error, got %v", metadata, err)
 		}
 	}
-	if _, err := Play(read(t), WhatIf{Fail: "nonsense"}); err == nil || !strings.Contains(err.Error(), "none of those that run a Job: account, announce") {
+	if _, err := Play(read(t), WhatIf{Fail: "nonsense"}); err == nil || !strings.Contains(err.Error(), "none of those that can: account, announce") {
 		t.Errorf("want the steps that can fail, got %v", err)
 	}
 }

@@ -8,9 +8,9 @@ func (w *World) accept(o *object) bool {
 	if o.deleting() {
 		return false
 	}
-	status, reason := "True", "Accepted"
+	status, reason, message := "True", "Accepted", ""
 	if w.gatewayRefuses {
-		status, reason = "False", "NotAllowedByListeners"
+		status, reason, message = "False", "NotAllowedByListeners", "no listener allows routes of this namespace"
 	}
 	g := dig(o.body, "metadata", "generation")
 	var parents []any
@@ -18,7 +18,7 @@ func (w *World) accept(o *object) bool {
 		parents = append(parents, map[string]any{
 			"parentRef": clone(p), "controllerName": w.controller,
 			"conditions": []any{
-				map[string]any{"type": "Accepted", "status": status, "reason": reason, "message": "", "observedGeneration": g, "lastTransitionTime": start.Format("2006-01-02T15:04:05Z07:00")},
+				map[string]any{"type": "Accepted", "status": status, "reason": reason, "message": message, "observedGeneration": g, "lastTransitionTime": start.Format("2006-01-02T15:04:05Z07:00")},
 				map[string]any{"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs", "message": "", "observedGeneration": g, "lastTransitionTime": start.Format("2006-01-02T15:04:05Z07:00")},
 			},
 		})

@@ -53,8 +53,18 @@ func (h *Healthy) SetInput(input *structpb.Struct) {
 // DeclareTemplate of an edition, such as pro, and a version of Odoo.
 func (h *Healthy) DeclareTemplate(edition, version string) { h.world.declareTemplate(edition, version) }
 
-// Fail the Jobs of a key for good.
-func (h *Healthy) Fail(key string) { h.fails[key] = true }
+// Fail what is composed under a key for good: a Job's pods, the server that a Database
+// needs, or the Gateway that a route needs.
+func (h *Healthy) Fail(key string) {
+	switch key {
+	case "database":
+		h.world.mayNotCreate = true
+	case "route":
+		h.world.gatewayRefuses = true
+	default:
+		h.fails[key] = true
+	}
+}
 
 // Create a tenant. Defaults are those of its body.
 func (h *Healthy) Create(xr map[string]any) {

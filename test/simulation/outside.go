@@ -26,6 +26,9 @@ type outside struct {
 	// superuser tells whether provider-sql logs in as one. Others may not name a
 	// tablespace, nor an owner whose member they aren't.
 	superuser bool
+
+	// mayNotCreate tells that provider-sql's role lacks CREATEDB.
+	mayNotCreate bool
 }
 
 // A database on the server.
@@ -343,6 +346,9 @@ func (w *World) createDatabase(o *object, name string, how provision) (*database
 	if w.coming[name] != nil {
 		// The server has one wait for the other.
 		w.arrive(name)
+	}
+	if w.mayNotCreate {
+		return nil, "cannot create database: permission denied to create database (42501)"
 	}
 	if w.databases[name] != nil {
 		return nil, fmt.Sprintf("cannot create database: database %q already exists (42P04)", name)
