@@ -94,12 +94,24 @@ type backedUp struct {
 	objects  map[ref]*object
 	platform platform
 	state    state
+
+	// deletes are those that were under way, by the UID of their tenant.
+	deletes map[string]pendingDelete
+}
+
+// A pendingDelete is what is known of a delete beyond what the cluster shows.
+type pendingDelete struct {
+	askedAt, shortened int64
+	began, recorded    bool
 }
 
 // backUpCluster is etcdctl snapshot save.
 func (w *World) backUpCluster() bool {
 	w.etcd = nil
-	b := &backedUp{objects: map[ref]*object{}, platform: w.platform, state: w.state()}
+	b := &backedUp{objects: map[ref]*object{}, platform: w.platform, state: w.state(), deletes: map[string]pendingDelete{}}
+	for uid, l := range w.lives {
+		b.deletes[uid] = pendingDelete{l.askedAt, l.shortened, l.began, l.recorded}
+	}
 	for r, o := range w.objects {
 		b.objects[r] = o.copy()
 	}
@@ -140,6 +152,9 @@ func (w *World) restoreCluster() bool {
 		}
 		if (xr != nil || now[l.uid] != nil) && (leaves(xr) || leaves(now[l.uid])) {
 			l.handled, l.misremembered = true, true
+		}
+		if d, there := b.deletes[l.uid]; there && xr != nil {
+			l.askedAt, l.shortened, l.began, l.recorded = d.askedAt, d.shortened, d.began, d.recorded
 		}
 		l.dropped = xr != nil && isTrue(xr.body, "status", "deletion", "irrevocable")
 		// What was done since is done again: the ledger doesn't know.

@@ -630,6 +630,10 @@ func (w *World) checkPublished(o *object, db *database) {
 	if l == nil || l.misremembered || !w.served(db.name) {
 		return
 	}
+	if l.handled && db.name != databaseOf(l.name) {
+		// A hand has led provider-sql there.
+		return
+	}
 	if !db.foreign && !l.adopted && db.preparedFor != l.uid {
 		w.violate(invariantPublished, "database %s is Odoo's before it is %s's own", db.name, l.name)
 	}

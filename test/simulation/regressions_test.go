@@ -929,6 +929,29 @@ var toldHistories = map[string]told{
 			Action{Do: "guard", Tenant: "acme", Key: "guard"}, Action{Do: "cancel", Tenant: "acme"}, Action{Do: "replay"},
 		),
 	},
+	"RestoredIntoADelete": {
+		reason: "A cluster that is restored to a time in which a tenant was being deleted goes on with that.",
+		actions: inService(
+			Action{Do: "delete", Tenant: "acme", Key: "Background"}, Action{Do: "etcd-backup"}, Action{Do: "cancel", Tenant: "acme"},
+			Action{Do: "settle"}, Action{Do: "etcd-restore"}, Action{Do: "settle"},
+		),
+	},
+	"RestoredIntoADeleteOfANameThatIsTaken": {
+		reason: "So does the delete of a tenant that never had a database.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme"}, {Do: "create", Tenant: "acme"}, {Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Background"}, {Do: "etcd-backup"}, {Do: "cancel", Tenant: "acme"},
+			{Do: "settle"}, {Do: "etcd-restore"},
+		},
+	},
+	"LedElsewhereByHand": {
+		reason: "What provider-sql makes where a hand has led it is none of the tenant's.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme", N: 19}, {Do: "create", Tenant: "acme"}, {Do: "reconcile-conflict", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"}, {Do: "reconcile-lost", Tenant: "acme", N: 496},
+			{Do: "provide", Tenant: "acme"}, {Do: "hand-annotate", Tenant: "acme", N: 3}, {Do: "provide", Tenant: "acme"},
+		},
+	},
 	"LostWhileDropping": {
 		reason: "A response that is lost in the middle of a teardown is made up for.",
 		actions: inService(
