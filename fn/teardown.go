@@ -350,6 +350,10 @@ func grace(t *tenancy) (composed, outcome) {
 		t.callAgain(soon)
 		return composed{}, settling(reasonGracePeriod, "a delete has been asked for")
 	}
+	if d.Step != stepGrace {
+		// It was over before. A clock that is set back doesn't bring it back.
+		return composed{}, arrived(reasonCompleted, "the grace period is over")
+	}
 	over := d.RequestedAt.Add(t.platform.Deletion.GracePeriod.Duration)
 	if t.now.Before(ptr.To(metav1.NewTime(over))) {
 		t.callAgain(over.Sub(t.now.Time))

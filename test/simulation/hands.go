@@ -127,6 +127,11 @@ func (w *World) restoreCluster() bool {
 	if b == nil {
 		return false
 	}
+	// fenced tells that a tenant that was on its way then has been fenced since: its Jobs
+	// stand in front of a fence that the cluster doesn't know of.
+	fenced := func(then, now *object) bool {
+		return now != nil && dig(now.body, "status", "fence") != nil && then != nil && dig(then.body, "status", "effects", "client-provisioned") == nil
+	}
 	leaves := func(xr *object) bool {
 		return xr == nil || xr.deleting() || xr.annotation(annotationAttempt) != "" || dig(xr.body, "status", "deletion") != nil
 	}
@@ -150,7 +155,7 @@ func (w *World) restoreCluster() bool {
 				db.foreign, l.orphaned, l.released = false, false, false
 			}
 		}
-		if (xr != nil || now[l.uid] != nil) && (leaves(xr) || leaves(now[l.uid])) {
+		if (xr != nil || now[l.uid] != nil) && (leaves(xr) || leaves(now[l.uid]) || fenced(xr, now[l.uid])) {
 			l.handled, l.misremembered = true, true
 		}
 		if d, there := b.deletes[l.uid]; there && xr != nil {

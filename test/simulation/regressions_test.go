@@ -944,6 +944,22 @@ var toldHistories = map[string]told{
 			{Do: "settle"}, {Do: "etcd-restore"},
 		},
 	},
+	"RestoredToBeforeItsSuspension": {
+		reason: "A cluster that is restored to a time before a suspended tenant was in service says what its Jobs fail of.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"}, {Do: "etcd-backup"}, {Do: "suspend", Tenant: "acme"}, {Do: "settle"}, {Do: "etcd-restore"},
+		},
+	},
+	"ClockSetBackWhileItGoes": {
+		reason: "A grace period that was over doesn't come back with an earlier time.",
+		actions: []Action{
+			{Do: "foreign-database", Tenant: "acme"}, {Do: "create", Tenant: "acme"}, {Do: "settle"},
+			{Do: "delete", Tenant: "acme", Key: "Background"}, {Do: "reconcile", Tenant: "acme"}, {Do: "pass", N: 400},
+			{Do: "reconcile-conflict", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "reconcile-behind", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"}, {Do: "provide", Tenant: "acme"}, {Do: "reconcile-behind", Tenant: "acme"},
+			{Do: "reconcile-refused", Tenant: "acme"}, {Do: "clock", N: 4},
+		},
+	},
 	"LedElsewhereByHand": {
 		reason: "What provider-sql makes where a hand has led it is none of the tenant's.",
 		actions: []Action{
