@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/function-sdk-go/logging"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"

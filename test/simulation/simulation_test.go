@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/function-sdk-go/logging"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/plana-pulse/function-planaclient/fn"
