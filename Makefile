@@ -8,8 +8,9 @@ test test-engine test-units test-release test-manifests test-pages test-monitori
 ##@ See what it does
 
 .PHONY: preview
-preview: build ## Show a tenant's whole life, without a cluster: of XR= (with PREVIEW="--delete" and the like: _output/function preview --help).
-	@_output/function preview $(PREVIEW) $(XR)
+preview: ## Show a tenant's whole life, without a cluster: of XR= (with PREVIEW="--delete" and the like; PREVIEW=--help tells of all).
+	@CGO_ENABLED=0 go build -o _output/preview ./hack/preview
+	@_output/preview $(PREVIEW) $(XR)
 
 .PHONY: render
 render: build ## Print what Crossplane would create for XR= (with OBSERVED=, REQUIRED=, COMPOSITION=).

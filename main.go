@@ -27,9 +27,9 @@ var version = "dev"
 
 // CLI of this binary.
 type CLI struct {
-	Serve   ServeCommand   `cmd:"" default:"withargs" help:"Serve the composition function. The default command."`
-	Preview PreviewCommand `cmd:"" help:"Show a tenant's whole life, without a cluster: what is composed and when, and what stays."`
-	Effect  EffectCommand  `cmd:"" help:"Run one effect, as the Jobs do that the function composes."`
+	Serve   ServeCommand    `cmd:"" default:"withargs" help:"Serve the composition function. The default command."`
+	Preview preview.Command `cmd:"" help:"Show a tenant's whole life, without a cluster: what is composed and when, and what stays."`
+	Effect  EffectCommand   `cmd:"" help:"Run one effect, as the Jobs do that the function composes."`
 
 	Completion kongcompletion.Completion `cmd:"" help:"Print what makes a shell complete this command's words: bash, zsh or fish."`
 

@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/plana-pulse/function-planaclient/preview"
 )
 
 func TestCLI(t *testing.T) {
@@ -60,7 +62,7 @@ func TestCLI(t *testing.T) {
 		"Preview": {
 			reason: "Tenants and installation are files, and what happens to them are flags.",
 			args:   []string{"preview", "acme.yaml", "platform.yaml", "--delete", "-o", "yaml"},
-			want:   CLI{Serve: serve, Preview: PreviewCommand{Files: []string{"acme.yaml", "platform.yaml"}, Delete: true, Output: "yaml", Color: "auto"}},
+			want:   CLI{Serve: serve, Preview: preview.Command{Files: []string{"acme.yaml", "platform.yaml"}, Delete: true, Output: "yaml", Color: "auto"}},
 		},
 		"PreviewAsNothing": {
 			reason: "An output that there isn't is an error, not a table.",
@@ -78,7 +80,7 @@ func TestCLI(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TLS_SERVER_CERTS_DIR", "")
 			if tc.want.Preview.Output == "" {
-				tc.want.Preview = PreviewCommand{Output: "text", Color: "auto"}
+				tc.want.Preview = preview.Command{Output: "text", Color: "auto"}
 			}
 			got := CLI{}
 			parser, err := kong.New(&got, kong.Vars{"version": "", "effects": ""})

@@ -1,4 +1,4 @@
-package main
+package preview
 
 import (
 	"errors"
@@ -9,11 +9,10 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/plana-pulse/function-planaclient/example"
-	"github.com/plana-pulse/function-planaclient/preview"
 )
 
-// PreviewCommand shows a tenant's whole life.
-type PreviewCommand struct {
+// Command shows a tenant's whole life: function preview, and make preview.
+type Command struct {
 	Files []string `arg:"" optional:"" help:"PLANAClients, and a Platform or a Composition that has one. - is standard input. None: the tenant of the documentation." name:"file" predictor:"file"`
 
 	Output string `short:"o" enum:"text,yaml,mermaid" default:"text" help:"text for a person, yaml for all that is ever composed, mermaid for a diagram."`
@@ -31,7 +30,7 @@ type PreviewCommand struct {
 }
 
 // Help of the command.
-func (c *PreviewCommand) Help() string {
+func (c *Command) Help() string {
 	return `It plays a healthy cluster against the function, in memory: every database is there when it is
 asked for, every Job succeeds. For example:
 
@@ -47,30 +46,30 @@ It exits with 1 if the function refuses a tenant.`
 }
 
 // Run the preview. A tenant that is refused makes it an error.
-func (c *PreviewCommand) Run() error {
+func (c *Command) Run() error {
 	in, err := c.read(c.Files)
 	if err != nil {
 		return err
 	}
-	what := preview.WhatIf{WithoutTemplate: c.WithoutTemplate, Fail: c.Fail, Suspend: c.Suspend, Tier: c.Tier, Delete: c.Delete}
+	what := WhatIf{WithoutTemplate: c.WithoutTemplate, Fail: c.Fail, Suspend: c.Suspend, Tier: c.Tier, Delete: c.Delete}
 	if c.Diff != "" {
 		old, err := c.read([]string{c.Diff})
 		if err != nil {
 			return err
 		}
-		return preview.Diff(os.Stdout, old, in, what)
+		return Diff(os.Stdout, old, in, what)
 	}
-	lives, err := preview.Play(in, what)
+	lives, err := Play(in, what)
 	if err != nil {
 		return err
 	}
 	switch c.Output {
 	case "yaml":
-		err = preview.YAML(os.Stdout, lives, c.At)
+		err = YAML(os.Stdout, lives, c.At)
 	case "mermaid":
-		err = preview.Mermaid(os.Stdout, lives)
+		err = Mermaid(os.Stdout, lives)
 	default:
-		err = preview.Text(os.Stdout, lives, preview.Style{Colour: c.coloured()})
+		err = Text(os.Stdout, lives, Style{Colour: c.coloured()})
 	}
 	if err != nil {
 		return err
@@ -84,7 +83,7 @@ func (c *PreviewCommand) Run() error {
 }
 
 // coloured tells whether the text has colours.
-func (c *PreviewCommand) coloured() bool {
+func (c *Command) coloured() bool {
 	if c.Color == "auto" {
 		return os.Getenv("NO_COLOR") == "" && isatty.IsTerminal(os.Stdout.Fd())
 	}
@@ -92,8 +91,8 @@ func (c *PreviewCommand) coloured() bool {
 }
 
 // read files, or the documentation's tenant if they have none.
-func (c *PreviewCommand) read(files []string) (*preview.Input, error) {
-	in := &preview.Input{}
+func (c *Command) read(files []string) (*Input, error) {
+	in := &Input{}
 	for _, name := range files {
 		content, err := os.ReadFile(name) //nolint:gosec // Whoever runs it names the file.
 		if name == "-" {
