@@ -4,6 +4,12 @@
 # Without cgo the builds of tools, function and tests share one cache, and no C
 # compiler is asked for.
 test test-engine test-units test-release test-manifests test-pages test-monitoring test-render golden generate check-generated bench bench-report: export CGO_ENABLED := 0
+simulate simulate-walk simulate-mutants: export CGO_ENABLED := 0
+
+# go vet is part of make lint. Before a test it would have all that the test is built
+# from read once more, dependencies included, which takes a seventh of what building
+# them does.
+go-test := go test -vet=off
 
 ##@ See what it does
 
@@ -32,8 +38,8 @@ check-generated: ## Fail if a generated file is not up to date.
 
 .PHONY: golden
 golden: ## Rewrite what test/render/testdata wants to what is rendered now: read the diff before you commit it.
-	@cd test/render && go test -count=1 -run='^TestLifecycle$$' . -update
-	@cd test/render && go test -count=1 -run='^TestGolden$$' . -update
+	@cd test/render && $(go-test) -count=1 -run='^TestLifecycle$$' . -update
+	@cd test/render && $(go-test) -count=1 -run='^TestGolden$$' . -update
 
 .PHONY: lint
 lint: ## Lint the Go code of every module here.
@@ -53,30 +59,30 @@ test-engine: test-render test-pages test-monitoring ## Test what takes Crossplan
 
 .PHONY: test-units
 test-units: ## Test the function, the effects and the simulation, with histories from seed SIMULATE_FIRST= on (1).
-	@SIMULATE_FIRST=$${SIMULATE_FIRST:-1} go test -timeout=30m ./...
+	@SIMULATE_FIRST=$${SIMULATE_FIRST:-1} $(go-test) -timeout=30m ./...
 
 .PHONY: test-release
 test-release: ## Test what signs a release, what verifies one, and what makes its images and bills.
-	@for module in attest image sbom; do (cd "tools/$$module" && go test ./...) || exit 1; done
+	@for module in attest image sbom; do (cd "tools/$$module" && $(go-test) ./...) || exit 1; done
 
 .PHONY: test-manifests
 test-manifests: ## Test what is in deploy/, example/ and docs/.
-	@cd test/deploy && go test -count=1 -skip='^TestCommands' ./...
+	@cd test/deploy && $(go-test) -count=1 -skip='^TestCommands' ./...
 
 .PHONY: test-pages
 test-pages: ## Run the commands on pages that need no cluster, and hold the others to what there is.
 	@hack/tool crossplane >/dev/null && hack/tool crossplane-cli >/dev/null
-	@cd test/deploy && go test -count=1 -run='^TestCommands' ./...
+	@cd test/deploy && $(go-test) -count=1 -run='^TestCommands' ./...
 
 .PHONY: test-render
 test-render: ## Test tenants that the real engine renders, against goldens, schemas and rules.
 	@hack/tool crossplane >/dev/null && hack/tool crossplane-cli >/dev/null
-	@cd test/render && go test -count=1 ./...
+	@cd test/render && $(go-test) -count=1 ./...
 
 .PHONY: test-monitoring
 test-monitoring: ## Play histories to the alerts, and hold alerts and dashboard to the metrics that there are.
 	@hack/tool promtool >/dev/null
-	@cd test/monitoring && go test ./...
+	@cd test/monitoring && $(go-test) ./...
 
 ##@ Try to break it: random histories, and functions that were broken on purpose
 
@@ -84,17 +90,17 @@ SEEDS ?= 10000
 
 .PHONY: simulate
 simulate: ## Play SEEDS= random histories of tenants, fresh ones or from seed FIRST= on, and print those that break an invariant.
-	@go test ./test/simulation -count=1 -v -timeout=5h -run='^TestHistories$$' -seeds=$(SEEDS) -first=$(or $(FIRST),0)
+	@$(go-test) ./test/simulation -count=1 -v -timeout=5h -run='^TestHistories$$' -seeds=$(SEEDS) -first=$(or $(FIRST),0)
 
 DEPTH ?= 2
 
 .PHONY: simulate-walk
 simulate-walk: ## Take every action that there is, and DEPTH= of them one after the other, from a tenant just created and from one in service.
-	@go test ./test/simulation -count=1 -v -timeout=5h -run='^TestWalk$$' -depth=$(DEPTH)
+	@$(go-test) ./test/simulation -count=1 -v -timeout=5h -run='^TestWalk$$' -depth=$(DEPTH)
 
 .PHONY: simulate-mutants
 simulate-mutants: ## Fail unless the simulation catches every one of a set of broken functions.
-	@go test ./test/simulation -count=1 -v -timeout=30m -run='^TestMutants$$' -mutants
+	@$(go-test) ./test/simulation -count=1 -v -timeout=30m -run='^TestMutants$$' -mutants
 
 ##@ Test it on real servers, which are installed or built if need be
 
