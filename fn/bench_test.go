@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -92,6 +94,7 @@ func BenchmarkRunFunction(b *testing.B) {
 				if err := proto.Unmarshal(req, in); err != nil {
 					b.Fatal(err)
 				}
+				_ = response.To(in, time.Minute)
 				if _, err := proto.Marshal(rsp); err != nil {
 					b.Fatal(err)
 				}

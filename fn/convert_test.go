@@ -21,10 +21,10 @@ import (
 
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
 )
 
 // TestConvertAsApimachinery compares the one-pass conversions with apimachinery's

@@ -9,10 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	xpv2 "github.com/crossplane/crossplane-runtime/v2/apis/common/v2"
-
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // What provider-sql may do to a database.
@@ -61,17 +61,17 @@ func database(t *tenancy) (composed, outcome) {
 			},
 		},
 	}
-	db.SetAnnotations(map[string]string{sqlv1alpha1.AnnotationExternalName: t.database})
+	db.SetAnnotations(map[string]string{meta.AnnotationKeyExternalName: t.database})
 	if t.ledElsewhere() {
 		// Before it goes it may drop nothing, and least of all under the tenant's name.
-		db.Annotations[sqlv1alpha1.AnnotationExternalName] = observed.ExternalName()
+		db.Annotations[meta.AnnotationKeyExternalName] = meta.GetExternalName(observed)
 	}
 	if t.done(effectTenantPrepare) || observed != nil && observed.GetAnnotations()[annotationPublished] != "" {
 		db.Annotations[annotationPublished] = "true"
 	}
 	if observed != nil && !mayBeCreated {
 		if failed, ok := goOn(observed); ok {
-			db.Annotations[sqlv1alpha1.AnnotationCreateFailed] = failed
+			db.Annotations[meta.AnnotationKeyExternalCreateFailed] = failed
 		}
 	}
 
@@ -107,7 +107,7 @@ func (t *tenancy) databaseHindered() outcome {
 	switch there, known := t.databaseObject(); {
 	case t.ledElsewhere() && !drops(t.observed.database):
 		return settling(reasonCreating, "Database %s/%s stands for database %q, and it isn't known how it came to that: it is taken away, which drops nothing, and a fresh one takes its place",
-			t.observed.database.GetNamespace(), t.observed.database.GetName(), t.observed.database.ExternalName())
+			t.observed.database.GetNamespace(), t.observed.database.GetName(), meta.GetExternalName(t.observed.database))
 	case t.observed.database != nil && t.nothingToLookAt():
 		// Whatever was there has filled in the object: its owner, which may be Odoo's
 		// role, its tablespace, its locale. A database that came of it would be the

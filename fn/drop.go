@@ -2,6 +2,8 @@ package fn
 
 import (
 	"slices"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // This file has the steps that end a database: it is left alone, or dropped.
@@ -33,7 +35,7 @@ func releaseDatabase(t *tenancy) (composed, outcome) {
 		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
 	// What never began to create won't: it would have to say so first, on an object
 	// that it doesn't know any more.
-	case t.unsureWhose() && !db.CreatePending().IsZero():
+	case t.unsureWhose() && !meta.GetExternalCreatePending(db).IsZero():
 		return composed{}, t.changing(db, reasonDropping, "looked at")
 	case !heard(db):
 		return composed{}, settling(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)

@@ -7,10 +7,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
 )
 
 // This file has the one way out of service and back. A route that is withdrawn stops

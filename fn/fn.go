@@ -5,8 +5,7 @@
 //
 //   - It is read into a tenancy: the tenant, the platform, and what was observed,
 //     all typed. See tenancy.go, tenant.go for the rules of a tenant, observed.go,
-//     and wire.go and convert.go for the form in which objects come and go. What
-//     provider-sql says and is told has types of its own, in sqlv1alpha1/.
+//     and wire.go and convert.go for the form in which objects come and go.
 //   - The steps of a plan are taken in order. What a step is, is in step.go. The
 //     plans are tables: plan.go, suspend.go and teardown.go. They are walked in
 //     provision.go.
@@ -26,8 +25,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	"github.com/crossplane/function-sdk-go/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/utils/clock"
@@ -65,7 +65,7 @@ func New(log logging.Logger, clock clock.PassiveClock) *Function {
 
 // RunFunction says what should exist for one tenant.
 func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	rsp := answerTo(req)
+	rsp := response.To(req, ttlStuck)
 	if rsp.GetDesired() == nil {
 		// Crossplane always sends one. Nothing obliges others to.
 		rsp.Desired = &fnv1.State{}
@@ -74,7 +74,7 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 
 	if err := checkKind(req.GetObserved().GetComposite().GetResource()); err != nil {
 		f.noteBroken(log, err)
-		fatal(rsp, err)
+		response.Fatal(rsp, err)
 		return rsp, nil
 	}
 
@@ -88,12 +88,12 @@ func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) 
 	p := t.pursue()
 	if p.hold != "" {
 		f.noteProgress(log, t, p)
-		fatal(rsp, errors.New(p.hold))
+		response.Fatal(rsp, errors.New(p.hold))
 		return rsp, nil
 	}
 	if err := respond(rsp, t, p); err != nil {
 		f.noteBroken(log, err)
-		fatal(rsp, err)
+		response.Fatal(rsp, err)
 		return rsp, nil
 	}
 

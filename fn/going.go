@@ -3,9 +3,8 @@ package fn
 import (
 	batchv1 "k8s.io/api/batch/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
 )
 
 // What a response leaves out, Crossplane doesn't refer to any more, and so it

@@ -8,7 +8,8 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // This file tells what is desired of that which is to stay just as it was observed.
@@ -84,12 +85,12 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 		if failed, ok := goOn(db); ok {
 			metadata := out.GetFields()["metadata"].GetStructValue()
 			annotations := ours(s.GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue())
-			annotations[sqlv1alpha1.AnnotationCreateFailed] = structpb.NewStringValue(failed)
+			annotations[meta.AnnotationKeyExternalCreateFailed] = structpb.NewStringValue(failed)
 			metadata.Fields["annotations"] = structpb.NewStructValue(&structpb.Struct{Fields: annotations})
 		}
 		return out
 	}
-	if !available(db) || db.GetAnnotations()[sqlv1alpha1.AnnotationCreateSucceeded] != "" {
+	if !available(db) || db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" {
 		return out
 	}
 
@@ -114,8 +115,8 @@ func standingFor(kept, observed *structpb.Struct, uid, name string) *structpb.St
 		return kept
 	}
 	annotations := kept.GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue()
-	if was, there := annotations.GetFields()[sqlv1alpha1.AnnotationExternalName]; there && was.GetStringValue() != name {
-		annotations.Fields[sqlv1alpha1.AnnotationExternalName] = structpb.NewStringValue(name)
+	if was, there := annotations.GetFields()[meta.AnnotationKeyExternalName]; there && was.GetStringValue() != name {
+		annotations.Fields[meta.AnnotationKeyExternalName] = structpb.NewStringValue(name)
 	}
 	return kept
 }
@@ -150,7 +151,7 @@ func asObserved(s *structpb.Struct) *structpb.Struct {
 func ours(all *structpb.Struct) map[string]*structpb.Value {
 	kept := map[string]*structpb.Value{}
 	for name, v := range all.GetFields() {
-		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == sqlv1alpha1.AnnotationExternalName {
+		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == meta.AnnotationKeyExternalName {
 			kept[name] = v
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
-
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 )
 
 // This file tells whose a database is: the tenant's own, somebody else's, or lost.
@@ -32,7 +32,7 @@ func (t *tenancy) ownsDatabase() bool {
 		return true
 	// What an object proves it proves of the database that it stands for. Until one
 	// is on record, a Platform with another domain gives the tenant's another name.
-	case db.ExternalName() != t.database:
+	case meta.GetExternalName(db) != t.database:
 		return false
 	case t.createdDatabase(), t.bornToTenant(db):
 		return true
@@ -60,7 +60,7 @@ func (t *tenancy) adopted() bool {
 // of its name, with --cascade=orphan: what was created for that one isn't ours.
 func (t *tenancy) createdDatabase() bool {
 	db := t.observed.database
-	return db != nil && db.GetAnnotations()[sqlv1alpha1.AnnotationCreateSucceeded] != "" && !t.inherited(db)
+	return db != nil && db.GetAnnotations()[meta.AnnotationKeyExternalCreateSucceeded] != "" && !t.inherited(db)
 }
 
 // leastBirthmark is more connections than any server takes, so that a limit from here
@@ -110,7 +110,7 @@ func (t *tenancy) ledElsewhere() bool {
 		return false
 	}
 	// One that names none was led nowhere: no object of a cluster's is without.
-	name := db.ExternalName()
+	name := meta.GetExternalName(db)
 	return name != "" && name != t.database
 }
 
@@ -148,7 +148,7 @@ func (t *tenancy) unsureWhose() bool {
 // cutOff tells whether provider-sql says of a database that it began to create it and
 // doesn't know what came of that. It does nothing more until it is told to.
 func cutOff(db *sqlv1alpha1.Database) bool {
-	return db.CreateIncomplete() && cannotTellOf(db)
+	return meta.ExternalCreateIncomplete(db) && cannotTellOf(db)
 }
 
 // cannotTellOf tells whether that is what provider-sql has said last of a database.
@@ -162,11 +162,11 @@ func cannotTellOf(db *sqlv1alpha1.Database) bool {
 // it has failed. Where it creates nothing any more that does no harm, and without it
 // an object whose creation was cut off isn't looked at again.
 func goOn(db *sqlv1alpha1.Database) (string, bool) {
-	pending := db.CreatePending()
-	if !pending.After(db.CreateSucceeded()) || db.CreateFailed().After(pending) {
+	pending := meta.GetExternalCreatePending(db)
+	if !pending.After(meta.GetExternalCreateSucceeded(db)) || meta.GetExternalCreateFailed(db).After(pending) {
 		return "", false
 	}
-	return db.GetAnnotations()[sqlv1alpha1.AnnotationCreatePending], true
+	return db.GetAnnotations()[meta.AnnotationKeyExternalCreatePending], true
 }
 
 // inherited tells whether a Database object is older than the tenant.

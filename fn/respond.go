@@ -1,6 +1,7 @@
 package fn
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,10 +9,10 @@ import (
 	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/utils/ptr"
 
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
@@ -116,7 +117,7 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 		t.report(rsp, c)
 	}
 	if p.finished && !t.wasReady() {
-		event(rsp, fnv1.Severity_SEVERITY_NORMAL, reasonAvailable, fmt.Sprintf("Tenant %s is ready at %s", t.client.GetName(), t.url()))
+		response.Normalf(rsp, "Tenant %s is ready at %s", t.client.GetName(), t.url()).WithReason(reasonAvailable)
 	}
 
 	if len(t.wanted) > 0 {
@@ -206,37 +207,6 @@ func merged(under, over *structpb.Struct) *structpb.Struct {
 	return out
 }
 
-// answerTo a request, as every answer begins: with what earlier steps of the pipeline
-// desired, and what they tell each other. The SDK's package for this is a third of what
-// a build compiles, because it deals in objects of any kind as well.
-func answerTo(req *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
-	return &fnv1.RunFunctionResponse{
-		Meta:    &fnv1.ResponseMeta{Tag: req.GetMeta().GetTag(), Ttl: durationpb.New(ttlStuck)},
-		Desired: req.GetDesired(),
-		Context: req.GetContext(),
-	}
-}
-
-// say how a condition of the PLANAClient stands. What is returned takes a message.
-func say(rsp *fnv1.RunFunctionResponse, typ string, holds bool, reason string) *fnv1.Condition {
-	c := &fnv1.Condition{Type: typ, Status: fnv1.Status_STATUS_CONDITION_FALSE, Reason: reason, Target: fnv1.Target_TARGET_COMPOSITE.Enum()}
-	if holds {
-		c.Status = fnv1.Status_STATUS_CONDITION_TRUE
-	}
-	rsp.Conditions = append(rsp.GetConditions(), c)
-	return c
-}
-
-// event of the PLANAClient.
-func event(rsp *fnv1.RunFunctionResponse, severity fnv1.Severity, reason, message string) {
-	rsp.Results = append(rsp.GetResults(), &fnv1.Result{Severity: severity, Message: message, Reason: &reason, Target: fnv1.Target_TARGET_COMPOSITE.Enum()})
-}
-
-// fatal tells Crossplane to leave everything as it is, and why.
-func fatal(rsp *fnv1.RunFunctionResponse, err error) {
-	rsp.Results = append(rsp.GetResults(), &fnv1.Result{Severity: fnv1.Severity_SEVERITY_FATAL, Message: err.Error(), Target: fnv1.Target_TARGET_COMPOSITE.Enum()})
-}
-
 func readiness(ready bool) fnv1.Ready {
 	if ready {
 		return fnv1.Ready_READY_TRUE
@@ -293,11 +263,15 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 // Crossplane throttles events, so they are for transitions alone.
 func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, c condition) {
 	o := c.outcome
-	say(rsp, c.typ, o.ok(), o.reason).Message = &o.message
+	if o.ok() {
+		response.ConditionTrue(rsp, c.typ, o.reason).WithMessage(o.message)
+	} else {
+		response.ConditionFalse(rsp, c.typ, o.reason).WithMessage(o.message)
+	}
 
 	wants := o.state == failed || o.state == ailing
 	if wants && t.condition(c.typ).Reason != xpv1.ConditionReason(o.reason) {
-		event(rsp, fnv1.Severity_SEVERITY_WARNING, o.reason, c.typ+": "+o.message)
+		response.Warning(rsp, errors.New(c.typ+": "+o.message)).WithReason(o.reason)
 	}
 }
 
@@ -306,12 +280,12 @@ func (t *tenancy) report(rsp *fnv1.RunFunctionResponse, c condition) {
 func (t *tenancy) reportUpgrade(rsp *fnv1.RunFunctionResponse) {
 	wanted := t.client.Spec.OdooVersion
 	if wanted != t.odooVersion {
-		say(rsp, conditionUpgradePending, true, reasonUpgradeNotBuilt).Message = ptr.To(fmt.Sprintf(
+		response.ConditionTrue(rsp, conditionUpgradePending, reasonUpgradeNotBuilt).WithMessage(fmt.Sprintf(
 			"this tenant stays on Odoo %s, and in service: upgrading to %s isn't supported yet. To end this notice: "+
 				"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"odooVersion\":\"%s\"}}'", t.odooVersion, wanted, t.client.GetName(), t.odooVersion))
 		return
 	}
-	say(rsp, conditionUpgradePending, false, reasonUpToDate)
+	response.ConditionFalse(rsp, conditionUpgradePending, reasonUpToDate)
 }
 
 // condition of the PLANAClient as it was when this request was made.
@@ -326,19 +300,19 @@ func (t *tenancy) knows(typ string) bool {
 
 // reportAccepted says that the spec and the Platform can be used.
 func (t *tenancy) reportAccepted(rsp *fnv1.RunFunctionResponse) {
-	c := say(rsp, conditionAccepted, true, reasonAccepted)
+	c := response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
 	switch {
 	case t.waiver() == "":
 	case t.waiver() == t.spentWaiver():
-		c.Message = ptr.To(fmt.Sprintf("annotation %[1]s is spent: it was for a delete that was cancelled. The next delete makes a last backup, unless it is waived anew: kubectl annotate planaclient %[2]s --overwrite %[1]s=%[3]s",
+		c.WithMessage(fmt.Sprintf("annotation %[1]s is spent: it was for a delete that was cancelled. The next delete makes a last backup, unless it is waived anew: kubectl annotate planaclient %[2]s --overwrite %[1]s=%[3]s",
 			annotationSkipFinalBackup, t.client.GetName(), t.nextWaiver()))
 	default:
-		c.Message = ptr.To(fmt.Sprintf("annotation %[1]s is in force: a delete makes NO last backup. To have one made: kubectl annotate planaclient %[2]s %[1]s-",
+		c.WithMessage(fmt.Sprintf("annotation %[1]s is in force: a delete makes NO last backup. To have one made: kubectl annotate planaclient %[2]s %[1]s-",
 			annotationSkipFinalBackup, t.client.GetName()))
 	}
 	effect, _, _ := strings.Cut(t.client.GetAnnotations()[annotationRerun], "/")
 	if effect != "" && !slices.Contains(provisioningEffects, effect) {
-		c.Message = ptr.To(fmt.Sprintf("annotation %s is ignored: %q can't be run again. It may be one of: %s",
+		c.WithMessage(fmt.Sprintf("annotation %s is ignored: %q can't be run again. It may be one of: %s",
 			annotationRerun, effect, strings.Join(provisioningEffects, ", ")))
 	}
 }
@@ -359,7 +333,7 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refu
 	// What can't be read has no conditions to compare with.
 	_ = decode(req.GetObserved().GetComposite().GetResource(), before, partStatus)
 	news = before.Status.GetCondition(conditionAccepted).Message != r.err.Error()
-	say(rsp, conditionAccepted, false, r.reason).Message = ptr.To(r.err.Error())
+	response.ConditionFalse(rsp, conditionAccepted, r.reason).WithMessage(r.err.Error())
 
 	var guard *protectionv1beta1.ClusterUsage
 	xr := req.GetObserved().GetComposite().GetResource()
@@ -370,16 +344,16 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *refu
 		}
 	}
 	if orphaning(before) && unguarded(guard) {
-		fatal(rsp, fmt.Errorf("%s. What it asks for can't be had: %w", letGoMessage(before.GetName()), r.err))
+		response.Fatal(rsp, fmt.Errorf("%s. What it asks for can't be had: %w", letGoMessage(before.GetName()), r.err))
 		return news
 	}
 
 	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
 	switch {
 	case !kept:
-		fatal(rsp, r.err)
+		response.Fatal(rsp, r.err)
 	case news:
-		event(rsp, fnv1.Severity_SEVERITY_WARNING, r.reason, r.err.Error())
+		response.Warning(rsp, r.err).WithReason(r.reason)
 	}
 	return news
 }

@@ -12,10 +12,10 @@ import (
 	"k8s.io/utils/ptr"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	protectionv1beta1 "github.com/crossplane/crossplane/apis/v2/protection/v1beta1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
 )
 
 // annotationDeletionAttempt is what Crossplane puts on a resource whose deletion

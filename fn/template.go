@@ -7,10 +7,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
 )
 
 // requirementTemplate is the required resource that declares a template.
@@ -65,7 +65,7 @@ func (t *tenancy) chooseTemplate() template {
 
 	// Said only of one that provider-sql has been told to read.
 	case t.isReleaseRole(ptr.Deref(declared.Spec.ForProvider.Owner, "")):
-		database := cmp.Or(declared.ExternalName(), object+"."+t.platform.Domain)
+		database := cmp.Or(meta.GetExternalName(declared), object+"."+t.platform.Domain)
 		chosen.undecided = troubleTemplateExposed.outcome(map[string]string{
 			"home": t.platform.Postgres.Namespace, "declaration": object, "template": database, "role": t.platform.Postgres.ProvisioningRole,
 		}, "template %s belongs to role %s, as which customers run SQL", database, *declared.Spec.ForProvider.Owner)

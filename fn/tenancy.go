@@ -13,10 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
 	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
-	"github.com/plana-pulse/function-planaclient/fn/sqlv1alpha1"
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 

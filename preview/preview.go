@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	"github.com/crossplane/function-sdk-go/logging"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"

@@ -38,7 +38,7 @@ func TestVersions(t *testing.T) {
 	for name, want := range map[string][2]string{
 		"Crossplane":                  crossplane,
 		"Kubernetes":                  {pinned("test/render/go.mod", "k8s.io/kubernetes"), pinned("tools/kubernetes/go.mod", "k8s.io/kubernetes")},
-		"provider-sql":                {pinned("test/deploy/go.mod", "github.com/crossplane-contrib/provider-sql"), pinned("tools/provider-sql/go.mod", "github.com/crossplane-contrib/provider-sql")},
+		"provider-sql":                {pinned("go.mod", "github.com/crossplane-contrib/provider-sql"), pinned("tools/provider-sql/go.mod", "github.com/crossplane-contrib/provider-sql")},
 		"Gateway API":                 {pinned("go.mod", "sigs.k8s.io/gateway-api"), pinned("test/deploy/go.mod", "sigs.k8s.io/gateway-api")},
 		"kube-state-metrics":          {pinned("test/monitoring/go.mod", "k8s.io/kube-state-metrics/v2"), pinned("tools/kube-state-metrics/go.mod", "k8s.io/kube-state-metrics/v2")},
 		"Flux's source-controller":    {pinned("tools/source-controller/go.mod", "github.com/fluxcd/source-controller"), pinned("tools/source-controller/go.mod", "github.com/fluxcd/source-controller")},
@@ -69,7 +69,7 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%s asks for Crossplane %s, and %s is tested", path, got, want)
 		}
 		for _, d := range meta.Spec.DependsOn {
-			if want := ">=v" + pinned("test/deploy/go.mod", "github.com/crossplane-contrib/provider-sql"); strings.HasSuffix(d.Package, "provider-sql") && d.Version != want {
+			if want := ">=v" + pinned("go.mod", "github.com/crossplane-contrib/provider-sql"); strings.HasSuffix(d.Package, "provider-sql") && d.Version != want {
 				t.Errorf("%s asks for provider-sql %s, and %s is tested", path, d.Version, want)
 			}
 		}

@@ -50,12 +50,12 @@ type validators struct {
 	pods policy.Evaluator
 }
 
-// newValidators loads the CRDs from the very modules that the function is built with, and
-// from those of the provider and of the core that it is tested with.
+// newValidators loads the CRDs from the very modules whose types the function
+// is built with, and from the core that it is rendered with.
 func newValidators(ctx context.Context, xrd *extv1.CustomResourceDefinition) (*validators, error) {
 	v := &validators{crds: []*extv1.CustomResourceDefinition{xrd}}
 	for _, source := range []struct{ module, in, path string }{
-		{in: root + "/tools/provider-sql", module: "github.com/crossplane-contrib/provider-sql", path: "package/crds"},
+		{in: root, module: "github.com/crossplane-contrib/provider-sql", path: "package/crds"},
 		{in: root, module: "sigs.k8s.io/gateway-api", path: "config/crd/standard"},
 		{in: root + "/tools/crossplane", module: "github.com/crossplane/crossplane/v2", path: "cluster/crds"},
 	} {

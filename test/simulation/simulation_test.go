@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	"github.com/crossplane/function-sdk-go/logging"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/plana-pulse/function-planaclient/fn"
