@@ -1,26 +1,20 @@
-// Package fn turns a PLANAClient into the objects that make it a tenant. It does
-// no I/O: what it answers comes of the request and the time alone.
+// Package fn answers Crossplane: it sees which kind of composite a request is about, and
+// has that kind's package say what should exist. It does no I/O: what it answers comes of
+// the request and the time alone.
 //
 // A request takes one way:
 //
-//   - It is read into a tenancy: the tenant, the platform, and what was observed,
-//     all typed. See tenancy.go, tenant.go for the rules of a tenant, observed.go,
-//     and wire.go and convert.go for the form in which objects come and go.
-//   - The steps of a plan are taken in order. What a step is, is in step.go. The
-//     plans are tables: plan.go, suspend.go and teardown.go. They are walked in
-//     provision.go.
-//   - What the steps say becomes the response: respond.go. What is wrong and wants
-//     a person is in trouble.go. A bad request changes nothing: keep.go.
-//   - What was done is counted and logged: watch.go.
-//
-// All other files are steps, each with its reverse where it has one, and what
-// steps are made of: job.go and pod.go, quota.go for whether there is room, going.go
-// for what isn't gone yet, proof.go for whose a database is.
+//   - Function.RunFunction finds the kind in the registry, which is kinds.go, and reads
+//     the Platform.
+//   - The kind's package reads the request into a typed context, and takes the steps of
+//     its plans. Package tenant has PLANAClients: see tenant/answer.go.
+//   - What a plan is, and how it is carried out, is in package plan. It knows no kind.
+//     Package wire has the form in which objects come and go.
+//   - watch.go counts and logs what was answered.
 package fn
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -30,20 +24,23 @@ import (
 	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 
-	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+	"github.com/plana-pulse/function-planaclient/fn/plan"
+	"github.com/plana-pulse/function-planaclient/fn/wire"
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
-// Function composes tenants.
+// Function answers Crossplane.
 type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
 
 	log   logging.Logger
 	clock clock.PassiveClock
+	kinds []plan.Kind
 
-	// platform is the one that was read last. All tenants of a Composition share
+	// platform is the one that was read last. All composites of a Composition share
 	// one, and to read and validate it is most of what a small request costs.
 	platform atomic.Pointer[platformRead]
 
@@ -57,85 +54,65 @@ type platformRead struct {
 	err      error
 }
 
-// New returns a Function that logs to the supplied logger, and takes the time
-// from the supplied clock.
+// New returns a Function that composes all kinds of composites that there are, logs to
+// the supplied logger, and takes the time from the supplied clock.
 func New(log logging.Logger, clock clock.PassiveClock) *Function {
-	return &Function{log: log, clock: clock, metrics: newMetrics()}
+	return newFunction(log, clock, kinds)
 }
 
-// RunFunction says what should exist for one tenant.
+func newFunction(log logging.Logger, clock clock.PassiveClock, kinds []plan.Kind) *Function {
+	return &Function{log: log, clock: clock, kinds: kinds, metrics: newMetrics(kinds)}
+}
+
+// RunFunction says what should exist for one composite.
 func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	rsp := response.To(req, ttlStuck)
+	rsp := response.To(req, plan.TTLStuck)
 	if rsp.GetDesired() == nil {
 		// Crossplane always sends one. Nothing obliges others to.
 		rsp.Desired = &fnv1.State{}
 	}
-	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", nameOf(req))
+	xr := req.GetObserved().GetComposite().GetResource()
+	log := f.log.WithValues("tag", req.GetMeta().GetTag(), "tenant", wire.StringAt(xr, "metadata", "name"))
 
-	if err := checkKind(req.GetObserved().GetComposite().GetResource()); err != nil {
+	kind, err := f.kindOf(xr)
+	if err != nil {
 		f.noteBroken(log, err)
 		response.Fatal(rsp, err)
 		return rsp, nil
 	}
 
-	t, refused := f.read(req)
-	if refused != nil {
-		news := refuse(req, rsp, refused)
-		f.noteRefusal(log, refused, news)
-		return rsp, nil
-	}
-
-	p := t.pursue()
-	if p.hold != "" {
-		f.noteProgress(log, t, p)
-		response.Fatal(rsp, errors.New(p.hold))
-		return rsp, nil
-	}
-	if err := respond(rsp, t, p); err != nil {
+	platform, platformErr := f.readPlatform(req.GetInput())
+	report, err := kind.Answer(plan.Request{
+		RunFunctionRequest: req,
+		Platform:           platform, PlatformError: platformErr,
+		Now: f.clock.Now(),
+	}, rsp)
+	if err != nil {
 		f.noteBroken(log, err)
 		response.Fatal(rsp, err)
 		return rsp, nil
 	}
-
-	f.noteProgress(log, t, p)
+	f.note(log, report)
 	return rsp, nil
 }
 
-// checkKind returns an error for a composite resource of a kind that this function
-// doesn't compose. One that doesn't say what it is is for the rest of the function to
-// refuse.
-func checkKind(xr *structpb.Struct) error {
-	apiVersion, kind := stringAt(xr, "apiVersion"), stringAt(xr, "kind")
+// kindOf returns the kind of a composite. One that doesn't say what it is is for the
+// first kind to refuse.
+func (f *Function) kindOf(xr *structpb.Struct) (plan.Kind, error) {
+	apiVersion, kind := wire.StringAt(xr, "apiVersion"), wire.StringAt(xr, "kind")
+	if kind == "" || apiVersion == "" {
+		return f.kinds[0], nil
+	}
 	group, _, _ := strings.Cut(apiVersion, "/")
-	if kind == "" || apiVersion == "" || group == v1alpha1.Group && kind == v1alpha1.PLANAClientKind {
-		return nil
+	names := make([]string, 0, len(f.kinds))
+	for _, k := range f.kinds {
+		if k.GroupKind() == (schema.GroupKind{Group: group, Kind: kind}) {
+			return k, nil
+		}
+		names = append(names, k.GroupKind().String())
 	}
-	return fmt.Errorf("cannot compose a %s of %s: this function composes %s.%s. Take its step out of the Composition's pipeline, or have the Composition's compositeTypeRef name that kind",
-		kind, apiVersion, v1alpha1.PLANAClientKind, v1alpha1.Group)
-}
-
-// read a request, unless it has to be refused.
-func (f *Function) read(req *fnv1.RunFunctionRequest) (*tenancy, *refusal) {
-	platform, err := f.readPlatform(req.GetInput())
-	if err != nil {
-		return nil, &refusal{reasonInvalidPlatform, err}
-	}
-	client, err := readClient(req.GetObserved().GetComposite().GetResource())
-	if err != nil {
-		return nil, &refusal{reasonInvalidSpec, err}
-	}
-	if err := validate(client, platform).ToAggregate(); err != nil {
-		return nil, &refusal{reasonInvalidSpec, fmt.Errorf("cannot use the PLANAClient: %w", err)}
-	}
-	obs, err := observe(req)
-	if err != nil {
-		return nil, &refusal{reasonInvalidObserved, err}
-	}
-	t, err := newTenancy(client, platform, obs, f.clock.Now())
-	if err != nil {
-		return nil, &refusal{reasonInvalidSpec, err}
-	}
-	return t, nil
+	return nil, fmt.Errorf("cannot compose a %s of %s: this function composes %s. Take its step out of the Composition's pipeline, or have the Composition's compositeTypeRef name that kind",
+		kind, apiVersion, strings.Join(names, ", "))
 }
 
 // readPlatform reads a Platform, unless it is the one that was read last. Nobody
@@ -148,12 +125,4 @@ func (f *Function) readPlatform(input *structpb.Struct) (*v1beta1.Platform, erro
 		f.platform.Store(last)
 	}
 	return last.platform, last.err
-}
-
-// pursue what is asked for: that the tenant exists, or that it goes.
-func (t *tenancy) pursue() *progress {
-	if t.leaving() {
-		return deprovision(t)
-	}
-	return provision(t)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
 	"github.com/plana-pulse/function-planaclient/fn"
+	"github.com/plana-pulse/function-planaclient/fn/tenant"
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 	"github.com/plana-pulse/function-planaclient/test/simulation"
 )
@@ -118,7 +119,7 @@ func newStage(in *Input, what WhatIf) (*stage, error) {
 // fail a step for good.
 func (s *stage) fail(step string) error {
 	can := map[string]string{"database": "database", "route": "route"}
-	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
+	for _, d := range slices.Concat(tenant.Plan(), tenant.Suspension(), tenant.Teardown()) {
 		if d.Composes == "Job" {
 			can[d.Name] = d.Key
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/plana-pulse/function-planaclient/fn"
+	"github.com/plana-pulse/function-planaclient/fn/tenant"
 )
 
 // A Style draws for a terminal, or plainly.
@@ -136,7 +136,7 @@ func (s Style) line(row []cell, n int, widths []int) string {
 // jobs that were run, and what each is for.
 func (l *Life) jobs(b *strings.Builder, s Style) {
 	does := map[string]string{}
-	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
+	for _, d := range slices.Concat(tenant.Plan(), tenant.Suspension(), tenant.Teardown()) {
 		does[d.Key] = d.Does
 	}
 	var jobs []Object

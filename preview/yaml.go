@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"sigs.k8s.io/yaml"
 
-	"github.com/plana-pulse/function-planaclient/fn"
+	"github.com/plana-pulse/function-planaclient/fn/tenant"
 )
 
 // YAML writes everything that is ever composed, each object once and in the order of its
@@ -81,7 +81,7 @@ func (l *Life) at(b *strings.Builder, at string) error {
 // Steps that compose something, by which a moment or a failure is named.
 func Steps() []string {
 	var names []string
-	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
+	for _, d := range slices.Concat(tenant.Plan(), tenant.Suspension(), tenant.Teardown()) {
 		if d.Key != "" {
 			names = append(names, d.Name)
 		}
@@ -92,7 +92,7 @@ func Steps() []string {
 
 // begins tells at which of the calls a step begins.
 func (l *Life) begins(step string) (int, error) {
-	for _, d := range slices.Concat(fn.Plan(), fn.Suspension(), fn.Teardown()) {
+	for _, d := range slices.Concat(tenant.Plan(), tenant.Suspension(), tenant.Teardown()) {
 		if d.Name != step || d.Key == "" {
 			continue
 		}

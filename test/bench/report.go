@@ -150,7 +150,7 @@ ratio of the two.
 ## A call
 
 Over gRPC with mTLS on loopback, with requests as Crossplane sent them, managed fields
-included ([fn/testdata/requests](../fn/testdata/requests)). Both servers have one core.
+included ([fn/tenant/testdata/requests](../fn/tenant/testdata/requests)). Both servers have one core.
 
 | call | request | response | processor time: echo | function | ratio | function: p50 | p99 | calls/s per core |
 |---|---|---|---|---|---|---|---|---|

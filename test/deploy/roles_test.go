@@ -7,7 +7,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
-	"github.com/plana-pulse/function-planaclient/fn"
+	"github.com/plana-pulse/function-planaclient/fn/tenant"
 )
 
 // What conditions advise is allowed to those who look after tenants, or is said here
@@ -45,7 +45,7 @@ func TestWhoMayFollowAdvice(t *testing.T) {
 	}
 
 	needed := map[string]bool{}
-	for _, trouble := range fn.Troubles() {
+	for _, trouble := range tenant.Troubles() {
 		for _, remedy := range trouble.Remedies {
 			for part := range strings.SplitSeq(remedy.Command, " | ") {
 				words := strings.Fields(part)

@@ -12,7 +12,7 @@ import (
 // TestRefusals shows the XRD's schema what the function refuses: the rules are
 // the same, or one of the two lets something through.
 func TestRefusals(t *testing.T) {
-	b, err := os.ReadFile(root + "/fn/testdata/refusals.yaml")
+	b, err := os.ReadFile(root + "/fn/tenant/testdata/refusals.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

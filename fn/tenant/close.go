@@ -1,0 +1,56 @@
+package tenant
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/plana-pulse/function-planaclient/fn/plan"
+)
+
+// This file has the steps behind the fence: the database is opened for its last
+// backup, where it was closed, then closed, and drained.
+
+// needsOpenDatabase tells whether the last backup is still to be made.
+func needsOpenDatabase(t *tenancy) bool {
+	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.doneRun(effectFinalBackup, t.runOfStage(effectFinalBackup))
+}
+
+// openDatabase waits until the server takes connections to it.
+func openDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+	db := t.observed.database
+	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
+		return plan.Composed{}, t.changing(db, reasonOpening, "opened for its last backup")
+	}
+	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is open", t.database)
+}
+
+// closeDatabase waits until the server takes no more connections to it.
+func closeDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+	db := t.observed.database
+	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
+		return plan.Composed{}, t.changing(db, reasonClosing, "closed to connections")
+	}
+	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is closed", t.database)
+}
+
+// suspendDrain ends the sessions that were there before the database was closed.
+func suspendDrain(t *tenancy) jobSpec {
+	return t.drain(effectSuspendDrain)
+}
+
+// connectionsDrain ends the sessions that were there before it was closed.
+func connectionsDrain(t *tenancy) jobSpec {
+	return t.drain(effectConnectionsDrain)
+}
+
+// drain ends the sessions of the tenant's database.
+func (t *tenancy) drain(key string) jobSpec {
+	return jobSpec{
+		key:       key,
+		namespace: t.platform.Effects.Namespace,
+		deadline:  t.platform.Effects.Deadline.Duration,
+		pod: func() corev1.PodSpec {
+			return t.pod(t.container(effectConnectionsDrain, t.postgresEnv(t.platform.Postgres.CredentialsSecret)))
+		},
+	}
+}

@@ -1,0 +1,77 @@
+package tenant
+
+import (
+	"slices"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/meta"
+
+	"github.com/plana-pulse/function-planaclient/fn/plan"
+)
+
+// This file has the steps that end a database: it is left alone, or dropped.
+
+// noOwnDatabase is why a step that closes a database isn't taken.
+const noOwnDatabase = "there is no database that is the tenant's own"
+
+// noData is why a step that keeps data safe isn't taken.
+const noData = "there is no database that holds anybody's data"
+
+// observesOwnDatabase tells whether there is a database to be dropped.
+func observesOwnDatabase(t *tenancy) bool {
+	return t.ownsDatabase() && !t.dropping()
+}
+
+// observesForeignDatabase tells whether there is a database that isn't proven to
+// be the tenant's.
+func observesForeignDatabase(t *tenancy) bool {
+	return t.observed.database != nil && !t.ownsDatabase() && !t.dropping()
+}
+
+// releaseDatabase waits until provider-sql knows that it isn't to create a
+// database any more. An object that is taken away just as it does would leave
+// the database behind, and nobody would know whose it is.
+func releaseDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+	db := t.observed.database
+	switch {
+	case creates(db):
+		return plan.Composed{}, plan.Progressing(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
+	// What never began to create won't: it would have to say so first, on an object
+	// that it doesn't know any more.
+	case t.unsureWhose() && !meta.GetExternalCreatePending(db).IsZero():
+		return plan.Composed{}, t.changing(db, reasonDropping, "looked at")
+	case !heard(db):
+		return plan.Composed{}, plan.Progressing(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
+	}
+	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is left alone", t.database)
+}
+
+// dropDatabase waits until the database is seen gone: the object goes only once
+// provider-sql has dropped the database, if it is ours to drop.
+func dropDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+	db := t.observed.database
+	switch {
+	case db == nil:
+		switch object, known := t.databaseObject(); {
+		case !known:
+			return plan.Composed{}, plan.Progressing(reasonDropping, "it isn't known yet whether database %s is gone", t.database)
+		// One that nobody is deleting is somebody else's, and none of ours to wait for.
+		case object != nil && object.GetDeletionTimestamp() != nil && t.controls(object):
+			return plan.Composed{}, t.changing(object, reasonDropping, "dropped")
+		}
+		return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is gone", t.database)
+	case !t.mayDrop():
+		t.callAgain(plan.Soon)
+		return plan.Composed{}, plan.Progressing(reasonDropping, "database %s is about to be dropped", t.database)
+	case !t.ownsDatabase():
+		return plan.Composed{}, plan.Progressing(reasonDropping, "database %s isn't this tenant's and stays; its Database object is being taken away", t.database)
+	default:
+		return plan.Composed{}, t.changing(db, reasonDropping, "dropped")
+	}
+}
+
+// mayDrop tells whether the Database object may go: the status says so, and
+// provider-sql will do with the database what it should.
+func (t *tenancy) mayDrop() bool {
+	db := t.observed.database
+	return t.dropping() && (!t.ownsDatabase() || db.GetDeletionTimestamp() != nil || slices.Equal(db.Spec.ManagementPolicies, mayDoAll))
+}

@@ -1,0 +1,54 @@
+package tenant
+
+import (
+	batchv1 "k8s.io/api/batch/v1"
+
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+)
+
+// What a response leaves out, Crossplane doesn't refer to any more, and so it
+// isn't observed any more, however long it takes to go: a Job until its pod has
+// stopped, a Database until nobody is connected to it. To see something gone, it
+// has to be required.
+//
+// requirementJobs are all Jobs with the tenant's label, nightly ones too.
+const requirementJobs = "jobs"
+
+// databaseObject returns the object of the tenant's name, composed or not, and
+// whether it has been looked for.
+func (t *tenancy) databaseObject() (object *sqlv1alpha1.Database, known bool) {
+	if t.observed.database != nil {
+		return t.observed.database, true
+	}
+	t.require(keyDatabase, place{sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.client.GetName()}.selector())
+	return t.observed.anyDatabase, t.observed.anyDatabaseKnown
+}
+
+// stillWorking returns the Jobs that work for the tenant and aren't part of its
+// teardown. Until it is known whether there are any, known is false.
+func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
+	for _, job := range t.allJobs() {
+		over := jobCondition(&job, batchv1.JobFailed) != nil
+		if _, completed := completedAt(&job); !over && !completed && !isTeardownEffect(job.GetAnnotations()[annotationResourceName]) {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, t.observed.anyJobsKnown
+}
+
+// allJobs with the tenant's label, composed or not. An earlier tenant of its name
+// may have left some behind.
+func (t *tenancy) allJobs() []batchv1.Job {
+	t.require(requirementJobs, &fnv1.ResourceSelector{
+		ApiVersion: batchv1.SchemeGroupVersion.String(),
+		Kind:       "Job",
+		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{
+			Labels: map[string]string{labelTenant: t.client.Spec.Subdomain},
+		}},
+	})
+	return t.observed.anyJobs
+}
+
+// annotationResourceName is where Crossplane writes a composed resource's key.
+const annotationResourceName = "crossplane.io/composition-resource-name"
