@@ -3,7 +3,7 @@ package tenant
 import corev1 "k8s.io/api/core/v1"
 
 // accountWebhook tells the account portal of the tenant.
-func accountWebhook(t *tenancy) jobSpec {
+func accountWebhook(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectAccountWebhook,
 		namespace: t.platform.Effects.Namespace,
@@ -15,7 +15,7 @@ func accountWebhook(t *tenancy) jobSpec {
 }
 
 // accountEnv tells an effect what to tell the portal, and how.
-func (t *tenancy) accountEnv(event string) []corev1.EnvVar {
+func (t *tenant) accountEnv(event string) []corev1.EnvVar {
 	a := t.platform.Account
 	return append([]corev1.EnvVar{
 		plainEnv("ACCOUNT_WEBHOOK_URL", a.WebhookURL),
@@ -25,7 +25,7 @@ func (t *tenancy) accountEnv(event string) []corev1.EnvVar {
 }
 
 // deprovisionWebhook tells the account portal that the tenant is gone.
-func deprovisionWebhook(t *tenancy) jobSpec {
+func deprovisionWebhook(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectDeprovisionWebhook,
 		namespace: t.platform.Effects.Namespace,

@@ -8,7 +8,7 @@ import (
 
 // clientProvisioned puts the event into the stream that starts, among other
 // things, the welcome mail.
-func clientProvisioned(t *tenancy) jobSpec {
+func clientProvisioned(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectClientProvisioned,
 		namespace: t.platform.Effects.Namespace,
@@ -18,7 +18,7 @@ func clientProvisioned(t *tenancy) jobSpec {
 }
 
 // eventEnv tells an effect where events go.
-func (t *tenancy) eventEnv() []corev1.EnvVar {
+func (t *tenant) eventEnv() []corev1.EnvVar {
 	e := t.platform.Events
 	env := []corev1.EnvVar{
 		plainEnv("REDIS_ADDRESS", e.Address),
@@ -34,7 +34,7 @@ func (t *tenancy) eventEnv() []corev1.EnvVar {
 }
 
 // clientDeprovisioned puts the event into the stream.
-func clientDeprovisioned(t *tenancy) jobSpec {
+func clientDeprovisioned(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectClientDeprovisioned,
 		namespace: t.platform.Effects.Namespace,

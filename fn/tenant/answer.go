@@ -3,16 +3,16 @@
 //
 // A request takes one way:
 //
-//   - It is read into a tenancy: the tenant, the platform, and what was observed, all
-//     typed. See tenancy.go, tenant.go for the rules of a tenant, and observed.go.
+//   - It is read into a tenant: the composite, the platform, and what was observed, all
+//     typed. See tenant.go, validate.go for the rules of a PLANAClient, and observed.go.
 //   - The steps of a plan are taken in order. The plans are tables: plan.go, suspend.go,
 //     fence.go and teardown.go.
 //   - What the steps say becomes the response: respond.go. What is wrong and needs a
-//     person is in trouble.go. A bad request changes nothing: keep.go.
+//     person is in trouble.go. A bad request changes nothing: preserve.go.
 //
 // All other files are steps, each with its reverse where it has one, and what
-// steps are made of: job.go and pod.go, quota.go for whether there is room, going.go
-// for what isn't gone yet, proof.go for whose a database is.
+// steps are made of: job.go and pod.go, quota.go for whether there is room, terminating.go
+// for what isn't gone yet, ownership.go for whose a database is.
 package tenant
 
 import (
@@ -54,7 +54,7 @@ func (Kind) Answer(req plan.Request, rsp *fnv1.RunFunctionResponse) (plan.Report
 		return plan.Report{Outcome: plan.CallRefused, Refused: refused}, nil
 	}
 
-	p := t.pursue()
+	p := t.reconcile()
 	if p.Hold != "" {
 		response.Fatal(rsp, errors.New(p.Hold))
 		return t.report(p), nil
@@ -63,7 +63,7 @@ func (Kind) Answer(req plan.Request, rsp *fnv1.RunFunctionResponse) (plan.Report
 }
 
 // read a request, unless it has to be refused.
-func read(req plan.Request) (*tenancy, *plan.Refusal) {
+func read(req plan.Request) (*tenant, *plan.Refusal) {
 	if req.PlatformError != nil {
 		return nil, &plan.Refusal{Reason: reasonInvalidPlatform, Err: req.PlatformError}
 	}
@@ -78,7 +78,7 @@ func read(req plan.Request) (*tenancy, *plan.Refusal) {
 	if err != nil {
 		return nil, &plan.Refusal{Reason: reasonInvalidObserved, Err: err}
 	}
-	t, err := newTenancy(client, req.Platform, obs, req.Now)
+	t, err := newTenant(client, req.Platform, obs, req.Now)
 	if err != nil {
 		return nil, &plan.Refusal{Reason: reasonInvalidSpec, Err: err}
 	}
@@ -86,7 +86,7 @@ func read(req plan.Request) (*tenancy, *plan.Refusal) {
 }
 
 // pursue what is asked for: that the tenant exists, or that it goes.
-func (t *tenancy) pursue() *progress {
+func (t *tenant) reconcile() *progress {
 	if t.leaving() {
 		return deprovision(t)
 	}
@@ -94,7 +94,7 @@ func (t *tenancy) pursue() *progress {
 }
 
 // report how a tenant stands, and what is new of it.
-func (t *tenancy) report(p *progress) plan.Report {
+func (t *tenant) report(p *progress) plan.Report {
 	r := plan.Report{Outcome: p.sum(), Composed: len(p.Composed)}
 	for _, c := range p.Conditions {
 		if t.isNews(c) {
@@ -102,7 +102,7 @@ func (t *tenancy) report(p *progress) plan.Report {
 		}
 	}
 	if p.deletion != nil {
-		last := t.client.Status.Deletion
+		last := t.xr.Status.Deletion
 		r.Step, r.NewStep = p.deletion.Step, last == nil || last.Step != p.deletion.Step
 	}
 	return r
@@ -130,7 +130,7 @@ func (p *progress) sum() plan.CallOutcome {
 var noNews = []string{reasonWaiting, reasonNotNeeded, reasonDeprovisioning}
 
 // isNews tells whether a condition differs from what the PLANAClient has.
-func (t *tenancy) isNews(c plan.Condition) bool {
+func (t *tenant) isNews(c plan.Condition) bool {
 	before := t.condition(c.Type)
 	return !slices.Contains(noNews, c.Outcome.Reason) &&
 		(string(before.Reason) != c.Outcome.Reason || (before.Status == corev1.ConditionTrue) != c.Outcome.OK())

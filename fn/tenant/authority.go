@@ -55,29 +55,29 @@ func (a authority) mount() corev1.VolumeMount {
 	return corev1.VolumeMount{Name: "ca-" + a.server, MountPath: path.Dir(a.file()), ReadOnly: true}
 }
 
-func (t *tenancy) postgresAuthority() authority {
+func (t *tenant) postgresAuthority() authority {
 	return authority{server: "postgres", variable: "PGSSLROOTCERT", bundle: t.platform.Postgres.CASecret}
 }
 
-func (t *tenancy) eventAuthority() authority {
+func (t *tenant) eventAuthority() authority {
 	return authority{server: "events", variable: "REDIS_CA_FILE", bundle: t.platform.Events.CASecret}
 }
 
-func (t *tenancy) accountAuthority() authority {
+func (t *tenant) accountAuthority() authority {
 	return authority{server: "account", variable: "ACCOUNT_CA_FILE", bundle: t.platform.Account.CASecret}
 }
 
-func (t *tenancy) matrixAuthority() authority {
+func (t *tenant) matrixAuthority() authority {
 	return authority{server: "matrix", variable: "MATRIX_CA_FILE", bundle: t.platform.Matrix.CASecret}
 }
 
-func (t *tenancy) storageAuthority() authority {
+func (t *tenant) storageAuthority() authority {
 	return authority{server: "storage", variable: "RESTIC_CACERT", bundle: t.platform.Backup.CASecret}
 }
 
 // mountAuthorities into those containers of a pod that are told of them. So who
 // tells a program how to reach a server needn't know of volumes.
-func (t *tenancy) mountAuthorities(p *corev1.PodSpec) {
+func (t *tenant) mountAuthorities(p *corev1.PodSpec) {
 	for _, a := range []authority{t.postgresAuthority(), t.eventAuthority(), t.accountAuthority(), t.matrixAuthority(), t.storageAuthority()} {
 		if a.bundle == nil {
 			continue

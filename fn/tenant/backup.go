@@ -26,7 +26,7 @@ const twoNights = 36 * time.Hour
 const scratchPath = "/scratch"
 
 // backup composes the CronJob that backs the tenant up every night.
-func backup(t *tenancy) (plan.Composed, plan.Outcome) {
+func backup(t *tenant) (plan.Composed, plan.Outcome) {
 	b := t.platform.Backup
 	job := t.jobTemplate("backup", b.Deadline.Duration, t.backupPod("backup", readBackOver(b.ReadBackNights)))
 	c := &batchv1.CronJob{
@@ -59,7 +59,7 @@ func backup(t *tenancy) (plan.Composed, plan.Outcome) {
 		if gap > twoNights {
 			x = troubleBackupsFail
 		}
-		o := x.Outcome(map[string]string{"namespace": c.GetNamespace(), "name": t.client.GetName()},
+		o := x.Outcome(map[string]string{"namespace": c.GetNamespace(), "name": t.xr.GetName()},
 			"the backup of %s failed", observed.Status.LastScheduleTime.UTC().Format(time.RFC3339))
 		// The tenant works, and yesterday's backup is there.
 		o.State = plan.StateDegraded
@@ -72,12 +72,12 @@ func backup(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // backupName is the name of the CronJob.
-func (t *tenancy) backupName() string {
-	return "backup-" + t.client.GetName()
+func (t *tenant) backupName() string {
+	return "backup-" + t.xr.GetName()
 }
 
 // backupPod returns a pod that backs the tenant up.
-func (t *tenancy) backupPod(effect string, more ...corev1.EnvVar) corev1.PodSpec {
+func (t *tenant) backupPod(effect string, more ...corev1.EnvVar) corev1.PodSpec {
 	c := t.container(effect, t.postgresEnv(t.platform.Postgres.BackupSecret), filestoreEnv(), t.repositoryEnv(), more)
 	c.Resources = requirements(t.platform.Backup.Resources)
 	return t.pod(c,
@@ -92,7 +92,7 @@ func readBackOver(nights int32) corev1.EnvVar {
 }
 
 // repositoryEnv tells an effect where the tenant's backups are.
-func (t *tenancy) repositoryEnv() []corev1.EnvVar {
+func (t *tenant) repositoryEnv() []corev1.EnvVar {
 	b := t.platform.Backup
 	return append([]corev1.EnvVar{
 		plainEnv("RESTIC_REPOSITORY", t.backupRepository()),
@@ -107,13 +107,13 @@ func (t *tenancy) repositoryEnv() []corev1.EnvVar {
 
 // backupRepository is the tenant's own: one that is locked, damaged or leaked is
 // then one tenant's.
-func (t *tenancy) backupRepository() string {
-	return fmt.Sprintf("%s/%s-%d", t.platform.Backup.Repository, t.client.Spec.Subdomain, t.client.Spec.ProjectID)
+func (t *tenant) backupRepository() string {
+	return fmt.Sprintf("%s/%s-%d", t.platform.Backup.Repository, t.xr.Spec.Subdomain, t.xr.Spec.ProjectID)
 }
 
 // backupSchedule spreads tenants evenly over the nightly window, each at a time
 // of its own that never changes by itself.
-func (t *tenancy) backupSchedule() string {
+func (t *tenant) backupSchedule() string {
 	w := t.platform.Backup.Window
 	start, err := time.Parse("15:04", w.Start)
 	if err != nil {
@@ -122,7 +122,7 @@ func (t *tenancy) backupSchedule() string {
 	}
 
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(t.client.Spec.Subdomain))                             // A hash never fails.
+	_, _ = h.Write([]byte(t.xr.Spec.Subdomain))                                 // A hash never fails.
 	offset := time.Duration(h.Sum64()%uint64(w.Length.Minutes())) * time.Minute //nolint:gosec // It is less than a day.
 
 	at := start.Add(offset)
@@ -143,12 +143,12 @@ func unbacked(c *batchv1.CronJob) time.Duration {
 }
 
 // backupsPaused tells whether there is nothing new to back up every night.
-func (t *tenancy) backupsPaused() bool {
+func (t *tenant) backupsPaused() bool {
 	return t.suspending()
 }
 
 // suspendBackup backs the tenant up as it was left.
-func suspendBackup(t *tenancy) jobSpec {
+func suspendBackup(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectSuspendBackup,
 		namespace: t.platform.Backup.Namespace,
@@ -159,7 +159,7 @@ func suspendBackup(t *tenancy) jobSpec {
 }
 
 // finalBackup makes the last backup, and reads it back.
-func finalBackup(t *tenancy) jobSpec {
+func finalBackup(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectFinalBackup,
 		namespace: t.platform.Backup.Namespace,
@@ -169,7 +169,7 @@ func finalBackup(t *tenancy) jobSpec {
 }
 
 // backupTombstone says in the tenant's repository that the tenant is gone.
-func backupTombstone(t *tenancy) jobSpec {
+func backupTombstone(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectBackupTombstone,
 		namespace: t.platform.Backup.Namespace,
@@ -185,7 +185,7 @@ func backupTombstone(t *tenancy) jobSpec {
 
 // occasionEnv tells an effect which teardown it is run for: the last backup of one
 // that was cancelled isn't the next one's.
-func (t *tenancy) occasionEnv() corev1.EnvVar {
+func (t *tenant) occasionEnv() corev1.EnvVar {
 	return plainEnv("BACKUP_OCCASION", t.teardownRun())
 }
 
@@ -200,21 +200,21 @@ const annotationSkipFinalBackup = ownPrefix + "skip-final-backup"
 const annotationPublished = ownPrefix + "published"
 
 // needsFinalBackup tells whether there is a customer's data to back up.
-func needsFinalBackup(t *tenancy) bool {
+func needsFinalBackup(t *tenant) bool {
 	return holdsData(t) && hadDatabase(t) && t.backupWaivedBy() == "" && !t.dropping()
 }
 
 // holdsData tells whether the tenant's database may hold somebody's data. It doesn't
 // if it is a mere clone or empty: created for this tenant, and never prepared. All else
 // may: what was taken over holds another's data from the beginning.
-func holdsData(t *tenancy) bool {
+func holdsData(t *tenant) bool {
 	db := t.observed.database
 	switch {
-	case t.Done(effectTenantPrepare), t.client.Spec.Database.Adopt, t.fenced():
+	case t.Done(effectTenantPrepare), t.xr.Spec.Database.Adopt, t.fenced():
 		return true
 	case !t.ownsDatabase():
 		return false
-	case !t.createdDatabase() && !t.hasBirthmark(db):
+	case !t.createdDatabase() && !t.hasOwnershipTag(db):
 		return true
 	}
 	// Whatever a status remembers that came out of an older backup.
@@ -222,7 +222,7 @@ func holdsData(t *tenancy) bool {
 }
 
 // backupWaivedBy says who let the tenant's data go without a last backup.
-func (t *tenancy) backupWaivedBy() string {
+func (t *tenant) backupWaivedBy() string {
 	switch v := t.waiver(); {
 	case v != "" && v != t.spentWaiver():
 		return "annotation " + annotationSkipFinalBackup
@@ -234,9 +234,9 @@ func (t *tenancy) backupWaivedBy() string {
 }
 
 // waiver is what the annotation says, if it is this tenant's.
-func (t *tenancy) waiver() string {
-	v := t.client.GetAnnotations()[annotationSkipFinalBackup]
-	if v == t.client.GetName() || strings.HasPrefix(v, t.client.GetName()+"/") {
+func (t *tenant) waiver() string {
+	v := t.xr.GetAnnotations()[annotationSkipFinalBackup]
+	if v == t.xr.GetName() || strings.HasPrefix(v, t.xr.GetName()+"/") {
 		return v
 	}
 	return ""
@@ -245,21 +245,21 @@ func (t *tenancy) waiver() string {
 // spentWaiver is the value of the annotation that has counted for a delete that was
 // cancelled. To waive the next one's backup takes another value, or the annotation
 // taken off and put on again.
-func (t *tenancy) spentWaiver() string {
+func (t *tenant) spentWaiver() string {
 	switch v := t.waiver(); {
 	case v == "":
 		return ""
-	case !t.leaving() && t.client.Status.Deletion != nil:
+	case !t.leaving() && t.xr.Status.Deletion != nil:
 		return v
 	default:
-		return t.client.Status.SpentWaiver
+		return t.xr.Status.SpentWaiver
 	}
 }
 
 // nextWaiver is a value of the annotation that counts.
-func (t *tenancy) nextWaiver() string {
-	if t.client.GetName() != t.spentWaiver() {
-		return t.client.GetName()
+func (t *tenant) nextWaiver() string {
+	if t.xr.GetName() != t.spentWaiver() {
+		return t.xr.GetName()
 	}
-	return t.client.GetName() + "/again"
+	return t.xr.GetName() + "/again"
 }

@@ -11,12 +11,12 @@ import (
 // backup, where it was closed, then closed, and drained.
 
 // needsOpenDatabase tells whether the last backup is still to be made.
-func needsOpenDatabase(t *tenancy) bool {
+func needsOpenDatabase(t *tenant) bool {
 	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.doneRun(effectFinalBackup, t.runOfStage(effectFinalBackup))
 }
 
 // openDatabase waits until the server takes connections to it.
-func openDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+func openDatabase(t *tenant) (plan.Composed, plan.Outcome) {
 	db := t.observed.database
 	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
 		return plan.Composed{}, t.changing(db, reasonOpening, "opened for its last backup")
@@ -25,7 +25,7 @@ func openDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // closeDatabase waits until the server takes no more connections to it.
-func closeDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+func closeDatabase(t *tenant) (plan.Composed, plan.Outcome) {
 	db := t.observed.database
 	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
 		return plan.Composed{}, t.changing(db, reasonClosing, "closed to connections")
@@ -34,17 +34,17 @@ func closeDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // suspendDrain ends the sessions that were there before the database was closed.
-func suspendDrain(t *tenancy) jobSpec {
+func suspendDrain(t *tenant) jobSpec {
 	return t.drain(effectSuspendDrain)
 }
 
 // connectionsDrain ends the sessions that were there before it was closed.
-func connectionsDrain(t *tenancy) jobSpec {
+func connectionsDrain(t *tenant) jobSpec {
 	return t.drain(effectConnectionsDrain)
 }
 
 // drain ends the sessions of the tenant's database.
-func (t *tenancy) drain(key string) jobSpec {
+func (t *tenant) drain(key string) jobSpec {
 	return jobSpec{
 		key:       key,
 		namespace: t.platform.Effects.Namespace,

@@ -65,7 +65,7 @@ func (p place) resource() string {
 
 // Admit what a step wants to compose, unless it would stand where something is that
 // isn't the tenant's.
-func (t *tenancy) Admit(key string, c plan.Composed, o plan.Outcome) (plan.Composed, plan.Outcome) {
+func (t *tenant) Admit(key string, c plan.Composed, o plan.Outcome) (plan.Composed, plan.Outcome) {
 	if c.Object == nil || t.observed.exists(key) {
 		return c, o
 	}
@@ -75,22 +75,22 @@ func (t *tenancy) Admit(key string, c plan.Composed, o plan.Outcome) (plan.Compo
 		return c, o
 	}
 	at := place{c.Object.GetObjectKind().GroupVersionKind(), object.GetNamespace(), object.GetName()}
-	if hindered := t.taken(key, at); hindered.Blocks() {
-		return plan.Composed{}, hindered
+	if blocked := t.taken(key, at); blocked.Blocks() {
+		return plan.Composed{}, blocked
 	}
 	if form := t.observed.foundWire[key]; form != nil && key != keyDatabase {
 		// It is the tenant's own, which Crossplane doesn't refer to any more: once it
 		// does, the step sees it as it is. A Job couldn't be changed anyway.
-		return plan.Composed{Preserved: asKept(key, form)}, plan.Progressing(reasonUpdating, "%s is there already, and is looked at", at)
+		return plan.Composed{Preserved: preservedForm(key, form)}, plan.Progressing(reasonUpdating, "%s is there already, and is looked at", at)
 	}
 	return c, o
 }
 
 // taken says what is in the way of an object that is to be composed, if anything is.
 // The function asks for it until it is observed.
-func (t *tenancy) taken(key string, at place) plan.Outcome {
-	if stranger := t.observed.strangers[key]; stranger != nil {
-		return t.collision(at, stranger)
+func (t *tenant) taken(key string, at place) plan.Outcome {
+	if foreign := t.observed.foreign[key]; foreign != nil {
+		return t.collision(at, foreign)
 	}
 	t.require(key, at.selector())
 	there, known := t.observed.found[key]
@@ -108,12 +108,12 @@ func (t *tenancy) taken(key string, at place) plan.Outcome {
 }
 
 // collision with an object that isn't the tenant's.
-func (t *tenancy) collision(at place, there *metav1.PartialObjectMetadata) plan.Outcome {
+func (t *tenant) collision(at place, there *metav1.PartialObjectMetadata) plan.Outcome {
 	x := troubleObjectInTheWay
 	if at.kind == jobKind {
 		x = troubleJobInTheWay
 	}
-	in := map[string]string{"object": at.resource() + " " + at.name, "name": t.client.GetName(), "uid": string(t.client.GetUID())}
+	in := map[string]string{"object": at.resource() + " " + at.name, "name": t.xr.GetName(), "uid": string(t.xr.GetUID())}
 	if at.namespace != "" {
 		in["object"] = "-n " + at.namespace + " " + in["object"]
 	}
@@ -133,8 +133,8 @@ func whose(object metav1.Object) string {
 }
 
 // controls tells whether the composite is an object's controller.
-func (t *tenancy) controls(object metav1.Object) bool {
-	return controls(string(t.client.GetUID()), object)
+func (t *tenant) controls(object metav1.Object) bool {
+	return controls(string(t.xr.GetUID()), object)
 }
 
 func controls(uid string, object metav1.Object) bool {
@@ -147,7 +147,7 @@ func controls(uid string, object metav1.Object) bool {
 // PLANAClients could point at any object without a controller. The Database object
 // that the status knows is the tenant's, whoever took the controller off. What never
 // met an API server has no UID: all that a preview shows is the tenant's.
-func strange(xr, composed *structpb.Struct, key string) (*metav1.PartialObjectMetadata, error) {
+func foreignObject(xr, composed *structpb.Struct, key string) (*metav1.PartialObjectMetadata, error) {
 	m, err := wire.Decoded[metav1.PartialObjectMetadata](composed)
 	uid := wire.StringAt(xr, "metadata", "uid")
 	switch {

@@ -19,40 +19,40 @@ import (
 
 // What provider-sql may do to a database.
 var (
-	// mayCreate a database, or look at one that exists already. Under the
+	// policiesCreate: create a database, or look at one that exists already. Under the
 	// default policies provider-sql would adopt that one without a word, and
 	// drop it with the tenant.
-	mayCreate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionCreate, xpv1.ManagementActionLateInitialize}
+	policiesCreate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionCreate, xpv1.ManagementActionLateInitialize}
 
-	// mayOnlyLook at what is there. Alone among policies, this one has
+	// policiesObserve: look at what is there, and no more. Alone among policies, this one has
 	// provider-sql say so when there is nothing to look at.
-	mayOnlyLook = xpv1.ManagementPolicies{xpv1.ManagementActionObserve}
+	policiesObserve = xpv1.ManagementPolicies{xpv1.ManagementActionObserve}
 
-	// mayRead what is there, and fill in the object with it. Nothing is said where
-	// there is nothing.
-	mayRead = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}
+	// policiesRead: look at what is there, and fill in the object with it. provider-sql
+	// says nothing where there is nothing.
+	policiesRead = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionLateInitialize}
 
-	// mayKeep a database as it should be. This is as far as proof goes while a
-	// tenant lives. Whoever deletes its objects by hand, the guard first, can't
+	// policiesUpdate: keep a database as it should be. An owned database has no more than
+	// these while its tenant lives. Whoever deletes its objects by hand, the guard first, can't
 	// have a customer's data dropped on the way; and a database that is lost
 	// isn't replaced by an empty one.
-	mayKeep = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionUpdate, xpv1.ManagementActionLateInitialize}
+	policiesUpdate = xpv1.ManagementPolicies{xpv1.ManagementActionObserve, xpv1.ManagementActionUpdate, xpv1.ManagementActionLateInitialize}
 
-	// mayDoAll, dropping it included: for the moment in which it is dropped.
-	mayDoAll = xpv1.ManagementPolicies{xpv1.ManagementActionAll}
+	// policiesAll: everything, dropping it included: for the moment in which it is dropped.
+	policiesAll = xpv1.ManagementPolicies{xpv1.ManagementActionAll}
 )
 
 // database composes the tenant's database.
-func database(t *tenancy) (plan.Composed, plan.Outcome) {
-	if o := t.databaseHindered(); o.Blocks() {
+func database(t *tenant) (plan.Composed, plan.Outcome) {
+	if o := t.databaseBlocked(); o.Blocks() {
 		return plan.Composed{}, o
 	}
 	observed, policies := t.observed.database, t.databasePolicies()
-	mayBeCreated := slices.Equal(policies, mayCreate)
+	mayBeCreated := slices.Equal(policies, policiesCreate)
 
 	db := &sqlv1alpha1.Database{
 		TypeMeta:   metav1.TypeMeta{APIVersion: sqlv1alpha1.SchemeGroupVersion.String(), Kind: sqlv1alpha1.DatabaseKind},
-		ObjectMeta: t.objectMeta(t.platform.Postgres.Namespace, t.client.GetName(), "database"),
+		ObjectMeta: t.objectMeta(t.platform.Postgres.Namespace, t.xr.GetName(), "database"),
 		Spec: sqlv1alpha1.DatabaseSpec{
 			ManagedResourceSpec: xpv2.ManagedResourceSpec{
 				ProviderConfigReference: &xpv1.ProviderConfigReference{
@@ -82,8 +82,8 @@ func database(t *tenancy) (plan.Composed, plan.Outcome) {
 	params.AllowConnections = ptr.To(!t.databaseClosed())
 	// Asked for where a database may come of it, and left out where one is to be read.
 	// Where it has been read it stays, or the object would be filled in once more.
-	if mayBeCreated || t.ownsDatabase() && t.hasBirthmark(observed) {
-		params.ConnectionLimit = ptr.To(t.birthmark())
+	if mayBeCreated || t.ownsDatabase() && t.hasOwnershipTag(observed) {
+		params.ConnectionLimit = ptr.To(t.ownershipTag())
 	}
 	if t.template.database != "" {
 		params.Template = ptr.To(t.template.database)
@@ -105,7 +105,7 @@ func database(t *tenancy) (plan.Composed, plan.Outcome) {
 
 // databaseHindered says why there can't be a Database object for now, if there
 // can't.
-func (t *tenancy) databaseHindered() plan.Outcome {
+func (t *tenant) databaseBlocked() plan.Outcome {
 	switch there, known := t.databaseObject(); {
 	case t.ledElsewhere() && !drops(t.observed.database):
 		return plan.Progressing(reasonCreating, "Database %s/%s stands for database %q, and it isn't known how it came to that: it is taken away, which drops nothing, and a fresh one takes its place",
@@ -118,7 +118,7 @@ func (t *tenancy) databaseHindered() plan.Outcome {
 	case t.observed.database != nil, t.Done(effectTenantPrepare):
 		return plan.Outcome{}
 	case !known:
-		return plan.Pending(reasonWaiting, "it isn't known yet whether there is a Database object %s", t.client.GetName())
+		return plan.Pending(reasonWaiting, "it isn't known yet whether there is a Database object %s", t.xr.GetName())
 	case there != nil && there.GetDeletionTimestamp() != nil:
 		return plan.Progressing(reasonCreating, "an earlier Database object %s/%s is being taken away", there.GetNamespace(), there.GetName())
 	default:
@@ -128,12 +128,12 @@ func (t *tenancy) databaseHindered() plan.Outcome {
 
 // onlyLooks tells whether an object lets provider-sql look, and no more.
 func onlyLooks(db *sqlv1alpha1.Database) bool {
-	return slices.Equal(db.Spec.ManagementPolicies, mayOnlyLook)
+	return slices.Equal(db.Spec.ManagementPolicies, policiesObserve)
 }
 
 // reads tells whether an object has provider-sql read what is there.
 func reads(db *sqlv1alpha1.Database) bool {
-	return slices.Equal(db.Spec.ManagementPolicies, mayRead)
+	return slices.Equal(db.Spec.ManagementPolicies, policiesRead)
 }
 
 // creates tells whether an object lets provider-sql create a database.
@@ -151,24 +151,24 @@ func drops(db *sqlv1alpha1.Database) bool {
 }
 
 // databasePolicies returns what provider-sql may do to the database.
-func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
+func (t *tenant) databasePolicies() xpv1.ManagementPolicies {
 	switch {
 	case t.ownsDatabase() && t.dropping():
-		return mayDoAll
+		return policiesAll
 	case t.ownsDatabase():
-		return mayKeep
+		return policiesUpdate
 	case t.ledElsewhere():
-		return mayOnlyLook
+		return policiesObserve
 	case t.unsureWhose():
-		return mayRead
+		return policiesRead
 	case t.observed.database == nil && (t.Done(effectTenantPrepare) || t.databaseTaken()):
-		return mayRead
+		return policiesRead
 	case t.Done(effectTenantPrepare) && reads(t.observed.database):
-		return mayRead // It may yet be found.
+		return policiesRead // It may yet be found.
 	case t.Done(effectTenantPrepare), t.leaving(), t.databaseTaken():
-		return mayOnlyLook
+		return policiesObserve
 	default:
-		return mayCreate
+		return policiesCreate
 	}
 }
 
@@ -176,10 +176,10 @@ func (t *tenancy) databasePolicies() xpv1.ManagementPolicies {
 const slowProvider = time.Minute
 
 // databaseOutcome tells how the database stands.
-func (t *tenancy) databaseOutcome() plan.Outcome {
+func (t *tenant) databaseOutcome() plan.Outcome {
 	db := t.observed.database
 	at := map[string]string{
-		"name": t.client.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret,
+		"name": t.xr.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret,
 		"role": t.releaseRole(), "template": t.template.database, "declaration": t.template.object, "database": t.database,
 	}
 
@@ -206,7 +206,7 @@ func (t *tenancy) databaseOutcome() plan.Outcome {
 	case cannotTellOf(db) && !t.ownsDatabase(), t.unsureWhose() && db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionFalse:
 		return plan.Progressing(reasonCreating, "provider-sql is to look whose database %s is", t.database)
 
-	case !t.ownsDatabase() && t.bornToAnother(db):
+	case !t.ownsDatabase() && t.createdForAnother(db):
 		return troubleBareDatabase.Outcome(at, "database %s was made for another tenant of the name", t.database)
 
 	case available(db) && !t.ownsDatabase() && !t.unsureWhose():
@@ -229,7 +229,7 @@ func (t *tenancy) databaseOutcome() plan.Outcome {
 
 // providerTrouble tells what provider-sql complains of, by PostgreSQL's own
 // error codes. What isn't known is shown as it is.
-func (t *tenancy) providerTrouble() plan.Trouble {
+func (t *tenant) providerTrouble() plan.Trouble {
 	said := t.observed.database.Status.GetCondition(xpv1.TypeSynced).Message
 	switch {
 	case strings.Contains(said, "(3D000)") && t.ownsDatabase():
@@ -245,11 +245,11 @@ func (t *tenancy) providerTrouble() plan.Trouble {
 
 // publish waits for the database to be Odoo's. The step before it, by being
 // done, is what makes the database step ask for that.
-func publish(t *tenancy) (plan.Composed, plan.Outcome) {
+func publish(t *tenant) (plan.Composed, plan.Outcome) {
 	role := t.releaseRole()
 	db := t.observed.database
 	switch {
-	case t.fenced() && t.client.Spec.Suspended:
+	case t.fenced() && t.xr.Spec.Suspended:
 		return plan.Composed{}, plan.Complete(reasonFenced, "database %s is kept behind its fence while the tenant is suspended", t.database)
 	case t.fenced():
 		return plan.Composed{}, plan.Progressing(reasonUnfencing, "database %s is on its way back into service: see condition %s", t.database, conditionFenced)
@@ -267,11 +267,11 @@ func available(db *sqlv1alpha1.Database) bool {
 // synced tells whether a database is as its object says, in the form that the
 // object has now.
 func synced(db *sqlv1alpha1.Database) bool {
-	return db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionTrue && heard(db)
+	return db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionTrue && seenByProvider(db)
 }
 
 // heard tells whether provider-sql knows the form that the object has now.
-func heard(db *sqlv1alpha1.Database) bool {
+func seenByProvider(db *sqlv1alpha1.Database) bool {
 	seen := db.Status.GetCondition(xpv1.TypeSynced).ObservedGeneration
 	return seen == 0 || seen == db.GetGeneration()
 }

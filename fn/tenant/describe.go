@@ -47,7 +47,7 @@ func Suspension() []StepDoc { return describe(suspension, conditionSuspended) }
 func Teardown() []StepDoc { return describe(teardown, conditionDeprovisioned) }
 
 // describe steps. Those of a sequence share one condition.
-func describe(steps []plan.Step[*tenancy], shared string) []StepDoc {
+func describe(steps []plan.Step[*tenant], shared string) []StepDoc {
 	docs := make([]StepDoc, 0, len(steps))
 	for i := range steps {
 		s := &steps[i]

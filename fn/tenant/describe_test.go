@@ -10,7 +10,7 @@ import (
 // What people are told of the steps is whole.
 func TestStepDocs(t *testing.T) {
 	for name, sequence := range map[string]struct {
-		steps []plan.Step[*tenancy]
+		steps []plan.Step[*tenant]
 		docs  []StepDoc
 	}{
 		"Plan": {provisioning, Plan()}, "Suspension": {suspension, Suspension()}, "Teardown": {teardown, Teardown()},

@@ -17,20 +17,20 @@ const noOwnDatabase = "there is no database that is the tenant's own"
 const noData = "there is no database that holds anybody's data"
 
 // observesOwnDatabase tells whether there is a database to be dropped.
-func observesOwnDatabase(t *tenancy) bool {
+func observesOwnDatabase(t *tenant) bool {
 	return t.ownsDatabase() && !t.dropping()
 }
 
 // observesForeignDatabase tells whether there is a database that isn't proven to
 // be the tenant's.
-func observesForeignDatabase(t *tenancy) bool {
+func observesForeignDatabase(t *tenant) bool {
 	return t.observed.database != nil && !t.ownsDatabase() && !t.dropping()
 }
 
 // releaseDatabase waits until provider-sql knows that it isn't to create a
 // database any more. An object that is taken away just as it does would leave
 // the database behind, and nobody would know whose it is.
-func releaseDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+func releaseDatabase(t *tenant) (plan.Composed, plan.Outcome) {
 	db := t.observed.database
 	switch {
 	case creates(db):
@@ -39,7 +39,7 @@ func releaseDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
 	// that it doesn't know any more.
 	case t.unsureWhose() && !meta.GetExternalCreatePending(db).IsZero():
 		return plan.Composed{}, t.changing(db, reasonDropping, "looked at")
-	case !heard(db):
+	case !seenByProvider(db):
 		return plan.Composed{}, plan.Progressing(reasonDropping, "provider-sql is being told to leave database %s alone", t.database)
 	}
 	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is left alone", t.database)
@@ -47,7 +47,7 @@ func releaseDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
 
 // dropDatabase waits until the database is seen gone: the object goes only once
 // provider-sql has dropped the database, if it is ours to drop.
-func dropDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
+func dropDatabase(t *tenant) (plan.Composed, plan.Outcome) {
 	db := t.observed.database
 	switch {
 	case db == nil:
@@ -71,7 +71,7 @@ func dropDatabase(t *tenancy) (plan.Composed, plan.Outcome) {
 
 // mayDrop tells whether the Database object may go: the status says so, and
 // provider-sql will do with the database what it should.
-func (t *tenancy) mayDrop() bool {
+func (t *tenant) mayDrop() bool {
 	db := t.observed.database
-	return t.dropping() && (!t.ownsDatabase() || db.GetDeletionTimestamp() != nil || slices.Equal(db.Spec.ManagementPolicies, mayDoAll))
+	return t.dropping() && (!t.ownsDatabase() || db.GetDeletionTimestamp() != nil || slices.Equal(db.Spec.ManagementPolicies, policiesAll))
 }

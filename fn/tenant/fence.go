@@ -34,7 +34,7 @@ const (
 )
 
 // The unfencing: how a tenant comes back into service.
-var unfencing = []plan.Step[*tenancy]{
+var unfencing = []plan.Step[*tenant]{
 	{Name: "unfence-quiesce", Take: quiesce, Does: "sees that no Job of a suspension or a teardown works on the tenant any more"},
 	{Name: "unfence", Key: effectUnfence, Take: stage(unfence), Does: "lets everybody connect to the database again"},
 	{Name: "give-back", Take: giveBack, Does: "gives the database back to Odoo's role, open to connections. Then the route comes back"},
@@ -42,25 +42,25 @@ var unfencing = []plan.Step[*tenancy]{
 
 // fenced tells whether the status says that there is a fence, or the beginning or the
 // rest of one.
-func (t *tenancy) fenced() bool { return t.client.Status.Fence != nil }
+func (t *tenant) fenced() bool { return t.xr.Status.Fence != nil }
 
 // fencedFor tells whether the status says that the fence of a run has been begun.
-func (t *tenancy) fencedFor(run string) bool {
-	return t.fenced() && t.client.Status.Fence.Run == run
+func (t *tenant) fencedFor(run string) bool {
+	return t.fenced() && t.xr.Status.Fence.Run == run
 }
 
 // fenceStatus is what the status is to remember of the fence: the one that there is,
 // or one that is about to be begun for a run.
-func (t *tenancy) fenceStatus(run string, begins bool) *v1alpha1.FenceStatus {
+func (t *tenant) fenceStatus(run string, begins bool) *v1alpha1.FenceStatus {
 	if begins && !t.fencedFor(run) {
 		return &v1alpha1.FenceStatus{Run: run}
 	}
-	return t.client.Status.Fence
+	return t.xr.Status.Fence
 }
 
 // unfenceRun is the run of effect unfence: it undoes one fence.
-func (t *tenancy) unfenceRun() string {
-	if f := t.client.Status.Fence; f != nil {
+func (t *tenant) unfenceRun() string {
+	if f := t.xr.Status.Fence; f != nil {
 		return f.Run
 	}
 	return ""
@@ -68,11 +68,11 @@ func (t *tenancy) unfenceRun() string {
 
 // outOfService tells whether visitors are kept out: because the tenant is suspended,
 // or because it is on its way back.
-func (t *tenancy) outOfService() bool { return t.suspending() || t.fenced() }
+func (t *tenant) outOfService() bool { return t.suspending() || t.fenced() }
 
 // databaseOwner is the role that the database is to belong to, if it is for the
 // function to say: until it is prepared it stays whose it is.
-func (t *tenancy) databaseOwner() (role string, known bool) {
+func (t *tenant) databaseOwner() (role string, known bool) {
 	switch {
 	case t.fenced() && t.ownsDatabase() && !t.doneRun(effectUnfence, t.unfenceRun()):
 		return t.platform.Postgres.ProvisioningRole, true
@@ -85,7 +85,7 @@ func (t *tenancy) databaseOwner() (role string, known bool) {
 
 // databaseClosed tells whether the tenant's database may refuse connections. One that
 // is closed is opened only behind a fence.
-func (t *tenancy) databaseClosed() bool {
+func (t *tenant) databaseClosed() bool {
 	db := t.observed.database
 	closed := db != nil && !ptr.Deref(db.Spec.ForProvider.AllowConnections, true)
 	switch {
@@ -114,7 +114,7 @@ func fencedRun(run string) string {
 }
 
 // runOfStage is the run of an effect of the sequence that is followed.
-func (t *tenancy) runOfStage(key string) string {
+func (t *tenant) runOfStage(key string) string {
 	switch key {
 	case effectUnfence:
 		return t.unfenceRun()
@@ -134,14 +134,14 @@ func (t *tenancy) runOfStage(key string) string {
 
 // needsFence tells whether there is a database that may hold somebody's data, and
 // that is to be dropped.
-func needsFence(t *tenancy) bool {
+func needsFence(t *tenant) bool {
 	return observesOwnDatabase(t) && holdsData(t)
 }
 
 // quiesce waits until no Job works in the database that isn't part of what is to be
 // done. None of them begins any more; those that have begun end by themselves, or are
 // being taken away.
-func quiesce(t *tenancy) (plan.Composed, plan.Outcome) {
+func quiesce(t *tenant) (plan.Composed, plan.Outcome) {
 	ours := suspensionEffects
 	if !t.suspending() {
 		ours = []string{effectUnfence}
@@ -162,7 +162,7 @@ func quiesce(t *tenancy) (plan.Composed, plan.Outcome) {
 
 // disown waits until the database is the provisioning role's. That the fence has
 // begun is on record before.
-func disown(t *tenancy) (plan.Composed, plan.Outcome) {
+func disown(t *tenant) (plan.Composed, plan.Outcome) {
 	if !t.fencedFor(t.stageRun()) {
 		t.callAgain(plan.Soon)
 		return plan.Composed{}, plan.Progressing(reasonFencing, "database %s is about to be taken out of service", t.database)
@@ -179,7 +179,7 @@ func disown(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // giveBack waits until the database is Odoo's role's again, and open.
-func giveBack(t *tenancy) (plan.Composed, plan.Outcome) {
+func giveBack(t *tenant) (plan.Composed, plan.Outcome) {
 	db := t.observed.database
 	owner, known := t.databaseOwner()
 	switch {
@@ -189,7 +189,7 @@ func giveBack(t *tenancy) (plan.Composed, plan.Outcome) {
 		return plan.Composed{}, t.changing(db, reasonUnfencing, "given back to role "+owner)
 	case !t.remembered(effectUnfence, t.unfenceRun()):
 		t.callAgain(plan.Soon)
-		return t.kept(effectUnfence), plan.Progressing(reasonUnfencing, "database %s is about to be served again", t.database)
+		return t.preserved(effectUnfence), plan.Progressing(reasonUnfencing, "database %s is about to be served again", t.database)
 	}
 	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is back in service", t.database)
 }
@@ -203,16 +203,16 @@ func ownerOf(db *sqlv1alpha1.Database) string {
 }
 
 // suspendFence raises the fence of a suspension.
-func suspendFence(t *tenancy) jobSpec { return t.fenceJob(effectSuspendFence, effectFence) }
+func suspendFence(t *tenant) jobSpec { return t.fenceJob(effectSuspendFence, effectFence) }
 
 // fence raises the fence of a teardown.
-func fence(t *tenancy) jobSpec { return t.fenceJob(effectFence, effectFence) }
+func fence(t *tenant) jobSpec { return t.fenceJob(effectFence, effectFence) }
 
 // unfence takes the fence down.
-func unfence(t *tenancy) jobSpec { return t.fenceJob(effectUnfence, effectUnfence) }
+func unfence(t *tenant) jobSpec { return t.fenceJob(effectUnfence, effectUnfence) }
 
 // fenceJob works on the database from outside, as the provisioning role.
-func (t *tenancy) fenceJob(key, program string) jobSpec {
+func (t *tenant) fenceJob(key, program string) jobSpec {
 	who := []corev1.EnvVar{plainEnv("BACKUP_ROLE", t.platform.Postgres.BackupRole)}
 	return jobSpec{
 		key:       key,
@@ -226,13 +226,13 @@ func (t *tenancy) fenceJob(key, program string) jobSpec {
 
 // backInService takes down the fence of a tenant that is to be in service, and says
 // how the fence stands.
-func backInService(t *tenancy, p *progress) {
+func backInService(t *tenant, p *progress) {
 	switch {
-	case t.client.Spec.Suspended && p.fence != nil:
+	case t.xr.Spec.Suspended && p.fence != nil:
 		// A suspension needs it, or is about to. What has begun to take it down ends
 		// before it is raised anew.
 		if job := t.observed.jobs[effectUnfence]; job != nil && t.fencedFor(runOf(job)) {
-			p.Compose(effectUnfence, t.kept(effectUnfence), false)
+			p.Compose(effectUnfence, t.preserved(effectUnfence), false)
 		}
 		t.sayFenced(p, effectSuspendFence, t.suspensionRun())
 		return
@@ -254,14 +254,14 @@ func backInService(t *tenancy, p *progress) {
 		return
 	}
 	// The Job that has done it stays until the status is known to say so.
-	p.Compose(effectUnfence, t.kept(effectUnfence), true)
+	p.Compose(effectUnfence, t.preserved(effectUnfence), true)
 	p.fence = nil
 	t.callAgain(plan.Soon)
 	p.Say(conditionFenced, plan.Progressing(reasonUnfencing, "the fence is down, and the route comes back"))
 }
 
 // sayFenced tells how a fence stands that isn't to be taken down.
-func (t *tenancy) sayFenced(p *progress, effect, run string) {
+func (t *tenant) sayFenced(p *progress, effect, run string) {
 	if t.doneRun(effect, run) {
 		p.Say(conditionFenced, plan.Complete(reasonFenced, "nobody can write to database %s, and all that it has is still there", t.database))
 		return
@@ -272,10 +272,10 @@ func (t *tenancy) sayFenced(p *progress, effect, run string) {
 // changing tells how a database stands that provider-sql has been told to change.
 // Whatever it complains of, it is somebody's turn to look: it tries again, but
 // nothing else here would ever say why a tenant doesn't go.
-func (t *tenancy) changing(db *sqlv1alpha1.Database, reason, how string) plan.Outcome {
+func (t *tenant) changing(db *sqlv1alpha1.Database, reason, how string) plan.Outcome {
 	if db.Status.GetCondition(xpv1.TypeSynced).Status != corev1.ConditionFalse {
 		return plan.Progressing(reason, "database %s is being %s", t.database, how)
 	}
-	at := map[string]string{"name": t.client.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret}
+	at := map[string]string{"name": t.xr.GetName(), "home": t.platform.Postgres.Namespace, "secret": t.platform.Postgres.CredentialsSecret}
 	return troubleProviderFails.Outcome(at, "database %s is being %s: %s", t.database, how, whyUnsynced(db))
 }

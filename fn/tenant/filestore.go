@@ -7,7 +7,7 @@ import (
 )
 
 // filestoreClone gives the tenant the files of its template.
-func filestoreClone(t *tenancy) jobSpec {
+func filestoreClone(t *tenant) jobSpec {
 	env := append(filestoreEnv(), plainEnv("TEMPLATE_DATABASE", t.template.database))
 	return jobSpec{
 		key:       effectFilestoreClone,
@@ -18,14 +18,14 @@ func filestoreClone(t *tenancy) jobSpec {
 }
 
 // filestoreWipe removes the tenant's files.
-func filestoreWipe(t *tenancy) jobSpec {
+func filestoreWipe(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectFilestoreWipe,
 		namespace: t.version.Namespace,
 		deadline:  t.platform.Effects.Deadline.Duration,
 		pod: func() corev1.PodSpec {
 			// Not whether it did adopt something: the database is gone by now.
-			adopted := plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.client.Spec.Database.Adopt))
+			adopted := plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.xr.Spec.Database.Adopt))
 			return t.pod(t.container(effectFilestoreWipe, append(filestoreEnv(), adopted)), t.withFilestore())
 		},
 	}

@@ -17,15 +17,15 @@ import (
 // no function once a composite resource is being deleted. So the delete is
 // refused, what it means is done in order, and when the guard goes, Crossplane
 // replays the delete.
-func guard(t *tenancy) (plan.Composed, plan.Outcome) {
-	name := t.client.GetName()
+func guard(t *tenant) (plan.Composed, plan.Outcome) {
+	name := t.xr.GetName()
 	usage := &protectionv1beta1.ClusterUsage{
 		TypeMeta:   metav1.TypeMeta{APIVersion: protectionv1beta1.SchemeGroupVersion.String(), Kind: "ClusterUsage"},
 		ObjectMeta: t.objectMeta("", "planaclient-"+name, "guard"),
 		Spec: protectionv1beta1.ClusterUsageSpec{
 			Of: protectionv1beta1.Resource{
-				APIVersion:  t.client.APIVersion,
-				Kind:        t.client.Kind,
+				APIVersion:  t.xr.APIVersion,
+				Kind:        t.xr.Kind,
 				ResourceRef: &protectionv1beta1.ResourceRef{Name: name},
 			},
 			// Whoever types kubectl delete reads this in the refusal.
@@ -48,7 +48,7 @@ func guard(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // howBackedUp says whether a delete makes a last backup.
-func (t *tenancy) howBackedUp() string {
+func (t *tenant) howBackedUp() string {
 	if who := t.backupWaivedBy(); who != "" {
 		return "WITHOUT a last backup (waived by " + who + ")"
 	}

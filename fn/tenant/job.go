@@ -18,7 +18,7 @@ import (
 // exitHopeless is the exit code of an effect that no further attempt would help.
 // It stands in package effect too, which this one doesn't import: effects bring
 // half of the world's client libraries with them.
-const exitHopeless = 2
+const exitTerminal = 2
 
 const (
 	// annotationRun on a Job tells which run of its effect it is.
@@ -47,8 +47,8 @@ type jobSpec struct {
 // effect makes a step of the plan out of a Job that is run once in a tenant's
 // life, unless a person has it run again. That takes nothing back: the tenant
 // stays as ready as it is.
-func effect(spec func(*tenancy) jobSpec) func(*tenancy) (plan.Composed, plan.Outcome) {
-	return func(t *tenancy) (plan.Composed, plan.Outcome) {
+func effect(spec func(*tenant) jobSpec) func(*tenant) (plan.Composed, plan.Outcome) {
+	return func(t *tenant) (plan.Composed, plan.Outcome) {
 		s := spec(t)
 		s.run = t.provisioningRun(s.key)
 
@@ -66,8 +66,8 @@ func effect(spec func(*tenancy) jobSpec) func(*tenancy) (plan.Composed, plan.Out
 
 // stage makes a step of a sequence out of a Job that is run once each time that
 // the sequence is followed.
-func stage(spec func(*tenancy) jobSpec) func(*tenancy) (plan.Composed, plan.Outcome) {
-	return func(t *tenancy) (plan.Composed, plan.Outcome) {
+func stage(spec func(*tenant) jobSpec) func(*tenant) (plan.Composed, plan.Outcome) {
+	return func(t *tenant) (plan.Composed, plan.Outcome) {
 		s := spec(t)
 		s.run = t.runOfStage(s.key)
 		return run(t, s)
@@ -76,7 +76,7 @@ func stage(spec func(*tenancy) jobSpec) func(*tenancy) (plan.Composed, plan.Outc
 
 // stageRun is the run of the effects of the sequence that is followed. A tenant
 // that leaves follows the teardown, suspended or not.
-func (t *tenancy) stageRun() string {
+func (t *tenant) stageRun() string {
 	if t.leaving() {
 		return t.teardownRun()
 	}
@@ -84,7 +84,7 @@ func (t *tenancy) stageRun() string {
 }
 
 // run a Job, once for each run.
-func run(t *tenancy, s jobSpec) (plan.Composed, plan.Outcome) {
+func run(t *tenant, s jobSpec) (plan.Composed, plan.Outcome) {
 	job := t.observed.jobs[s.key]
 	completed := plan.Complete(reasonCompleted, "completed at %s", t.ledger[s.key].CompletedAt.UTC().Format(time.RFC3339))
 
@@ -101,12 +101,12 @@ func run(t *tenancy, s jobSpec) (plan.Composed, plan.Outcome) {
 		return plan.Composed{}, completed
 
 	case t.doneRun(s.key, s.run):
-		return t.kept(s.key), completed
+		return t.preserved(s.key), completed
 
 	// All of a Job's pod template is immutable, so a Job that exists stays as
 	// it is, whatever has become of images and settings since.
 	case job != nil:
-		return t.kept(s.key), t.jobOutcome(job, s)
+		return t.preserved(s.key), t.jobOutcome(job, s)
 
 	// A Job that works in the database would be shut out.
 	case t.fenced() && slices.Contains(provisioningEffects, s.key) && slices.Contains(databaseEffects, s.key):
@@ -123,7 +123,7 @@ func run(t *tenancy, s jobSpec) (plan.Composed, plan.Outcome) {
 
 // unrecorded returns a Job that has completed for as long as the status doesn't
 // say so: composed resources are deleted before a status is written.
-func (t *tenancy) unrecorded(key string) plan.Composed {
+func (t *tenant) unrecorded(key string) plan.Composed {
 	job := t.observed.jobs[key]
 	if job == nil || t.remembered(key, runOf(job)) {
 		return plan.Composed{}
@@ -131,7 +131,7 @@ func (t *tenancy) unrecorded(key string) plan.Composed {
 	if _, completed := completedAt(job); !completed {
 		return plan.Composed{}
 	}
-	return t.kept(key)
+	return t.preserved(key)
 }
 
 // runOf a Job: empty for the first run of an effect of the plan, and where there
@@ -145,8 +145,8 @@ func runOf(job *batchv1.Job) string {
 
 // provisioningRun is the run of one of the plan's effects: the one that is done,
 // unless a person asks for another.
-func (t *tenancy) provisioningRun(effect string) string {
-	again := t.client.GetAnnotations()[annotationRerun]
+func (t *tenant) provisioningRun(effect string) string {
+	again := t.xr.GetAnnotations()[annotationRerun]
 	if again == effect || strings.HasPrefix(again, effect+"/") {
 		// A suspended tenant's database is closed: what begins then would fail.
 		if !t.outOfService() || runOf(t.observed.jobs[effect]) == again {
@@ -161,9 +161,9 @@ func (t *tenancy) provisioningRun(effect string) string {
 
 // makeLedger of the effects that are done: those that the status remembers,
 // and those whose Jobs are seen complete.
-func (t *tenancy) makeLedger() map[string]v1alpha1.EffectStatus {
+func (t *tenant) makeLedger() map[string]v1alpha1.EffectStatus {
 	l := map[string]v1alpha1.EffectStatus{}
-	for effect, e := range t.client.Status.Effects {
+	for effect, e := range t.xr.Status.Effects {
 		// An occasion that has passed leaves nothing behind.
 		if !t.leaving() && isTeardownEffect(effect) || !t.suspending() && slices.Contains(suspensionEffects, effect) ||
 			effect == effectUnfence && !t.fencedFor(e.Run) {
@@ -187,26 +187,26 @@ func isTeardownEffect(key string) bool {
 }
 
 // Done tells whether an effect is done, in whichever run.
-func (t *tenancy) Done(effect string) bool {
+func (t *tenant) Done(effect string) bool {
 	_, ok := t.ledger[effect]
 	return ok
 }
 
 // doneRun tells whether a run of an effect is done.
-func (t *tenancy) doneRun(effect, run string) bool {
+func (t *tenant) doneRun(effect, run string) bool {
 	e, ok := t.ledger[effect]
 	return ok && e.Run == run
 }
 
 // remembered tells whether a run of an effect is in the ledger as the API server
 // has it.
-func (t *tenancy) remembered(effect, run string) bool {
-	e, ok := t.client.Status.Effects[effect]
+func (t *tenant) remembered(effect, run string) bool {
+	e, ok := t.xr.Status.Effects[effect]
 	return ok && e.Run == run
 }
 
 // served tells whether the Job of a run isn't needed any more.
-func (t *tenancy) served(effect, run string) bool {
+func (t *tenant) served(effect, run string) bool {
 	return t.remembered(effect, run) && (t.wasReady() || t.leaving())
 }
 
@@ -214,7 +214,7 @@ func (t *tenancy) served(effect, run string) bool {
 const slowStart = 2 * time.Minute
 
 // jobOutcome tells how an unfinished Job stands.
-func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) plan.Outcome {
+func (t *tenant) jobOutcome(job *batchv1.Job, s jobSpec) plan.Outcome {
 	at := map[string]string{
 		"namespace": job.GetNamespace(), "job": job.GetName(), "secret": t.platform.Postgres.CredentialsSecret,
 		"home": t.platform.Postgres.Namespace, "database": t.database, "url": t.platform.Account.WebhookURL,
@@ -230,7 +230,7 @@ func (t *tenancy) jobOutcome(job *batchv1.Job, s jobSpec) plan.Outcome {
 		case effectFinalBackup:
 			x = troubleFinalBackupFailed
 		}
-		at["name"], at["waiver"] = t.client.GetName(), t.nextWaiver()
+		at["name"], at["waiver"] = t.xr.GetName(), t.nextWaiver()
 		return x.Outcome(at, "Job %s/%s failed: %s (%s)", job.GetNamespace(), job.GetName(), strings.TrimSuffix(c.Message, "."), c.Reason)
 	}
 
@@ -280,7 +280,7 @@ func jobCondition(job *batchv1.Job, typ batchv1.JobConditionType) *batchv1.JobCo
 }
 
 // job returns the Job of a run.
-func (t *tenancy) job(s jobSpec) *batchv1.Job {
+func (t *tenant) job(s jobSpec) *batchv1.Job {
 	j := &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job"},
 		ObjectMeta: t.objectMeta(s.namespace, t.jobName(s.key), s.key),
@@ -293,7 +293,7 @@ func (t *tenancy) job(s jobSpec) *batchv1.Job {
 }
 
 // jobTemplate bounds a pod's attempts in number and in time.
-func (t *tenancy) jobTemplate(component string, deadline time.Duration, pod corev1.PodSpec) batchv1.JobSpec {
+func (t *tenant) jobTemplate(component string, deadline time.Duration, pod corev1.PodSpec) batchv1.JobSpec {
 	return batchv1.JobSpec{
 		ActiveDeadlineSeconds: ptr.To(int64(deadline.Seconds())),
 		BackoffLimit:          t.platform.Effects.Retries,
@@ -303,7 +303,7 @@ func (t *tenancy) jobTemplate(component string, deadline time.Duration, pod core
 				Action: batchv1.PodFailurePolicyActionFailJob,
 				OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{
 					Operator: batchv1.PodFailurePolicyOnExitCodesOpIn,
-					Values:   []int32{exitHopeless},
+					Values:   []int32{exitTerminal},
 				},
 			},
 			{

@@ -7,7 +7,7 @@ import (
 )
 
 // matrixRoomCreate makes the tenant's support room.
-func matrixRoomCreate(t *tenancy) jobSpec {
+func matrixRoomCreate(t *tenant) jobSpec {
 	invite := []corev1.EnvVar{plainEnv("MATRIX_INVITE", strings.Join(t.platform.Matrix.Invite, ","))}
 	return jobSpec{
 		key:       effectMatrixRoomCreate,
@@ -18,7 +18,7 @@ func matrixRoomCreate(t *tenancy) jobSpec {
 }
 
 // matrixEnv tells an effect which room, and how to reach the homeserver.
-func (t *tenancy) matrixEnv() []corev1.EnvVar {
+func (t *tenant) matrixEnv() []corev1.EnvVar {
 	m := t.platform.Matrix
 	return append([]corev1.EnvVar{
 		plainEnv("MATRIX_HOMESERVER", m.Homeserver),
@@ -29,7 +29,7 @@ func (t *tenancy) matrixEnv() []corev1.EnvVar {
 }
 
 // matrixRoomRetire marks the support room inactive.
-func matrixRoomRetire(t *tenancy) jobSpec {
+func matrixRoomRetire(t *tenant) jobSpec {
 	return jobSpec{
 		key:       effectMatrixRoomRetire,
 		namespace: t.platform.Effects.Namespace,

@@ -10,13 +10,13 @@ import (
 const odooHome = "/var/lib/odoo"
 
 // moduleInstall has Odoo itself fill an empty database with the tier's modules.
-func moduleInstall(t *tenancy) jobSpec {
+func moduleInstall(t *tenant) jobSpec {
 	return t.install(effectModuleInstall, t.tier.Modules)
 }
 
 // install modules with Odoo itself. It exits with 0 even where a module doesn't
 // exist, so what it has done is verified by an effect.
-func (t *tenancy) install(key string, names []string) jobSpec {
+func (t *tenant) install(key string, names []string) jobSpec {
 	modules := strings.Join(names, ",")
 	files := t.withFilestore()
 	if key == effectTierModules {

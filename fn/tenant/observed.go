@@ -44,9 +44,9 @@ type observed struct {
 	anyJobs          []batchv1.Job
 	anyJobsKnown     bool
 
-	// strangers are objects that Crossplane shows as composed and that this composite
+	// foreign are objects that Crossplane shows as composed and that this composite
 	// doesn't control, by key. Nothing else here knows of them.
-	strangers map[string]*metav1.PartialObjectMetadata
+	foreign map[string]*metav1.PartialObjectMetadata
 
 	// found are the objects that were looked for because one is to be composed, by
 	// key: nil where there is none.
@@ -62,7 +62,7 @@ type observed struct {
 func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 	o := &observed{
 		jobs:      map[string]*batchv1.Job{},
-		strangers: map[string]*metav1.PartialObjectMetadata{},
+		foreign:   map[string]*metav1.PartialObjectMetadata{},
 		found:     map[string]*metav1.PartialObjectMetadata{},
 		foundWire: map[string]*structpb.Struct{},
 		wire:      map[string]*structpb.Struct{},
@@ -86,12 +86,12 @@ func observe(req *fnv1.RunFunctionRequest) (*observed, error) {
 		if s == nil {
 			continue
 		}
-		stranger, err := strange(xr, s, key)
+		foreign, err := foreignObject(xr, s, key)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the observed composed resource %q: %w", key, err)
 		}
-		if stranger != nil {
-			o.strangers[key] = stranger
+		if foreign != nil {
+			o.foreign[key] = foreign
 			continue
 		}
 		o.wire[key] = s

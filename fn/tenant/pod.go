@@ -16,7 +16,7 @@ import (
 type podOption func(*corev1.PodSpec)
 
 // pod returns a pod that passes the restricted Pod Security Standard.
-func (t *tenancy) pod(c corev1.Container, options ...podOption) corev1.PodSpec {
+func (t *tenant) pod(c corev1.Container, options ...podOption) corev1.PodSpec {
 	p := corev1.PodSpec{
 		// What a podFailurePolicy needs: with OnFailure there is no pod to ask.
 		RestartPolicy:                corev1.RestartPolicyNever,
@@ -43,7 +43,7 @@ func (t *tenancy) pod(c corev1.Container, options ...podOption) corev1.PodSpec {
 }
 
 // container returns a container that runs an effect.
-func (t *tenancy) container(effect string, env ...[]corev1.EnvVar) corev1.Container {
+func (t *tenant) container(effect string, env ...[]corev1.EnvVar) corev1.Container {
 	return corev1.Container{
 		Name:            effect,
 		Image:           t.platform.Effects.Image,
@@ -106,15 +106,15 @@ const filestoreRoot = "/var/lib/odoo/filestore"
 // withFilestore mounts the whole filestore of the tenant's version, for a Job that makes or
 // removes the tenant's directory. A Job whose tenant may have no directory yet needs it
 // too: the kubelet makes a directory that isn't there, and root owns it then.
-func (t *tenancy) withFilestore() podOption {
+func (t *tenant) withFilestore() podOption {
 	return withClaim(t.version.FilestoreClaim, corev1.VolumeMount{Name: "filestore", MountPath: filestoreRoot})
 }
 
 // withOwnFiles mounts the tenant's directory of a filestore, and no other tenant's. A
 // tenant that adopts its database may have no directory, and gets the whole filestore.
-func (t *tenancy) withOwnFiles(claim string, readOnly bool) podOption {
+func (t *tenant) withOwnFiles(claim string, readOnly bool) podOption {
 	mount := corev1.VolumeMount{Name: "filestore", MountPath: filestoreRoot, ReadOnly: readOnly}
-	if !t.client.Spec.Database.Adopt {
+	if !t.xr.Spec.Database.Adopt {
 		mount.MountPath += "/" + t.database
 		mount.SubPath = t.database
 	}
@@ -123,11 +123,11 @@ func (t *tenancy) withOwnFiles(claim string, readOnly bool) podOption {
 
 // tenantEnv tells an effect whom it works for. No shell and no template ever sees
 // these values.
-func (t *tenancy) tenantEnv() []corev1.EnvVar {
-	spec := t.client.Spec
+func (t *tenant) tenantEnv() []corev1.EnvVar {
+	spec := t.xr.Spec
 	return []corev1.EnvVar{
 		plainEnv("TENANT_NAME", spec.Subdomain),
-		plainEnv("TENANT_UID", string(t.client.GetUID())),
+		plainEnv("TENANT_UID", string(t.xr.GetUID())),
 		plainEnv("TENANT_PROJECT_ID", fmt.Sprint(spec.ProjectID)),
 		plainEnv("TENANT_DATABASE", t.database),
 		plainEnv("TENANT_TIER", string(spec.Tier)),
@@ -145,13 +145,13 @@ func plainEnv(name, value string) corev1.EnvVar {
 
 // odooEnv has a program log in to the database server as Odoo's role: whatever works
 // in a tenant's database may do no more there than the tenant.
-func (t *tenancy) odooEnv() []corev1.EnvVar {
+func (t *tenant) odooEnv() []corev1.EnvVar {
 	return append(t.postgresEnv(t.version.DatabaseSecret), plainEnv("ODOO_ROLE", t.releaseRole()))
 }
 
 // postgresEnv tells a program how to reach the database server, in libpq's names, and
 // in which Secret the role is that it logs in as.
-func (t *tenancy) postgresEnv(secret string) []corev1.EnvVar {
+func (t *tenant) postgresEnv(secret string) []corev1.EnvVar {
 	pg := t.platform.Postgres
 	return append([]corev1.EnvVar{
 		plainEnv("PGHOST", pg.Host),

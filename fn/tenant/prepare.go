@@ -9,7 +9,7 @@ import (
 // tenantPrepare makes a clone this tenant's: fresh secrets, its own address, its
 // owner as admin. One that was adopted is only marked as this tenant's: it has
 // users who know their passwords.
-func tenantPrepare(t *tenancy) jobSpec {
+func tenantPrepare(t *tenant) jobSpec {
 	adopted := []corev1.EnvVar{plainEnv("TENANT_ADOPTED", strconv.FormatBool(t.adopted()))}
 	return jobSpec{
 		key:       effectTenantPrepare,

@@ -10,7 +10,7 @@ import (
 // of them: nothing that exists is dropped because something else flickered.
 //
 // The way back is in teardown.go.
-var provisioning = []plan.Step[*tenancy]{
+var provisioning = []plan.Step[*tenant]{
 	// First of all and alone, so that there is no moment in which a tenant has
 	// something to lose and can be deleted without order.
 	{
@@ -100,12 +100,12 @@ type progress struct {
 func newProgress() *progress { return &progress{Progress: plan.NewProgress()} }
 
 // provision a tenant: take every step of the plan that may be taken.
-func provision(t *tenancy) *progress {
+func provision(t *tenant) *progress {
 	p := newProgress()
-	p.fence = t.client.Status.Fence
+	p.fence = t.xr.Status.Fence
 	plan.Walk(t, p.Progress, provisioning)
 	suspend(t, p)
 	backInService(t, p)
-	stay(t, p)
+	sayNotLeaving(t, p)
 	return p
 }

@@ -18,7 +18,7 @@ const requirementQuota = "quota"
 
 // noRoom says why a Job's pod doesn't fit into its namespace, if it doesn't. Such a
 // Job would be retried and fail at its deadline, having done nothing.
-func (t *tenancy) noRoom(s jobSpec) plan.Outcome {
+func (t *tenant) noRoom(s jobSpec) plan.Outcome {
 	if s.namespace != t.version.Namespace {
 		return plan.Outcome{}
 	}

@@ -69,7 +69,7 @@ const (
 )
 
 // respond says what should exist, how it stands, and when to ask again.
-func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
+func respond(rsp *fnv1.RunFunctionResponse, t *tenant, p *progress) error {
 	if err := p.WriteComposed(rsp); err != nil {
 		return err
 	}
@@ -83,20 +83,20 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenancy, p *progress) error {
 	t.reportUpgrade(rsp)
 	p.WriteConditions(rsp, t.condition)
 	if p.Finished && !t.wasReady() {
-		response.Normalf(rsp, "Tenant %s is ready at %s", t.client.GetName(), t.url()).WithReason(reasonAvailable)
+		response.Normalf(rsp, "Tenant %s is ready at %s", t.xr.GetName(), t.url()).WithReason(reasonAvailable)
 	}
 
-	if len(t.wanted) > 0 {
-		rsp.Requirements = &fnv1.Requirements{Resources: t.wanted}
+	if len(t.requirements) > 0 {
+		rsp.Requirements = &fnv1.Requirements{Resources: t.requirements}
 	}
-	t.callAgain(t.patience(p))
+	t.callAgain(t.ttl(p))
 	rsp.Meta.Ttl = durationpb.New(t.again)
 	return nil
 }
 
-// patience is how long a tenant may stand as it does before it is looked at again,
+// ttl is how long a tenant may stand as it does before it is looked at again,
 // where no step has asked for less.
-func (t *tenancy) patience(p *progress) time.Duration {
+func (t *tenant) ttl(p *progress) time.Duration {
 	atRest := p.Finished && !p.Moves()
 	switch {
 	case t.unwatched() && atRest:
@@ -115,20 +115,20 @@ func (t *tenancy) patience(p *progress) time.Duration {
 // unwatched tells whether Crossplane has stopped listening to what happens to the
 // tenant's resources, for fear of a loop. What was asked for may have been done,
 // and no watch tells.
-func (t *tenancy) unwatched() bool {
+func (t *tenant) unwatched() bool {
 	return t.condition(conditionResponsive).Status == corev1.ConditionFalse
 }
 
 // status says what the tenant is.
-func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
+func (t *tenant) status(p *progress) *v1alpha1.PLANAClientStatus {
 	b := t.platform.Backup
 	s := &v1alpha1.PLANAClientStatus{
 		URL:          t.url(),
 		Namespace:    t.version.Namespace,
 		DatabaseName: t.database,
-		DatabaseUID:  t.client.Status.DatabaseUID,
-		OdooVersion:  t.client.Status.OdooVersion,
-		ProjectID:    t.client.Status.ProjectID,
+		DatabaseUID:  t.xr.Status.DatabaseUID,
+		OdooVersion:  t.xr.Status.OdooVersion,
+		ProjectID:    t.xr.Status.ProjectID,
 		Tier:         t.tierInService(),
 		MatrixRoom:   t.supportRoom(),
 		Effects:      t.ledger,
@@ -145,7 +145,7 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 	if t.observed.database != nil {
 		// From here on these are facts that a later spec can't undo.
 		s.OdooVersion = t.odooVersion
-		s.ProjectID = t.client.Spec.ProjectID
+		s.ProjectID = t.xr.Spec.ProjectID
 	}
 	if t.ownsDatabase() {
 		s.DatabaseUID = string(t.observed.database.GetUID())
@@ -154,11 +154,11 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 	if t.ownsDatabase() && available(t.observed.database) {
 		s.Template = t.template.database
 	} else {
-		s.Template = t.client.Status.Template
+		s.Template = t.xr.Status.Template
 	}
 	if t.observed.backup != nil {
 		s.Backup.LastSuccessfulTime = t.observed.backup.Status.LastSuccessfulTime
-	} else if last := t.client.Status.Backup; last != nil {
+	} else if last := t.xr.Status.Backup; last != nil {
 		s.Backup.LastSuccessfulTime = last.LastSuccessfulTime
 	}
 	return s
@@ -166,40 +166,40 @@ func (t *tenancy) status(p *progress) *v1alpha1.PLANAClientStatus {
 
 // reportUpgrade says that the tenant isn't on the version that is asked for. It
 // goes on serving on the one that it is on.
-func (t *tenancy) reportUpgrade(rsp *fnv1.RunFunctionResponse) {
-	wanted := t.client.Spec.OdooVersion
-	if wanted != t.odooVersion {
+func (t *tenant) reportUpgrade(rsp *fnv1.RunFunctionResponse) {
+	requirements := t.xr.Spec.OdooVersion
+	if requirements != t.odooVersion {
 		response.ConditionTrue(rsp, conditionUpgradePending, reasonUpgradeNotBuilt).WithMessage(fmt.Sprintf(
 			"this tenant stays on Odoo %s, and in service: upgrading to %s isn't supported yet. To end this notice: "+
-				"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"odooVersion\":\"%s\"}}'", t.odooVersion, wanted, t.client.GetName(), t.odooVersion))
+				"kubectl patch planaclient %s --type merge -p '{\"spec\":{\"odooVersion\":\"%s\"}}'", t.odooVersion, requirements, t.xr.GetName(), t.odooVersion))
 		return
 	}
 	response.ConditionFalse(rsp, conditionUpgradePending, reasonUpToDate)
 }
 
 // condition of the PLANAClient as it was when this request was made.
-func (t *tenancy) condition(typ string) xpv1.Condition {
-	return t.client.Status.GetCondition(xpv1.ConditionType(typ))
+func (t *tenant) condition(typ string) xpv1.Condition {
+	return t.xr.Status.GetCondition(xpv1.ConditionType(typ))
 }
 
 // knows tells whether the PLANAClient has a condition at all.
-func (t *tenancy) knows(typ string) bool {
+func (t *tenant) knows(typ string) bool {
 	return t.condition(typ).Reason != ""
 }
 
 // reportAccepted says that the spec and the Platform can be used.
-func (t *tenancy) reportAccepted(rsp *fnv1.RunFunctionResponse) {
+func (t *tenant) reportAccepted(rsp *fnv1.RunFunctionResponse) {
 	c := response.ConditionTrue(rsp, conditionAccepted, reasonAccepted)
 	switch {
 	case t.waiver() == "":
 	case t.waiver() == t.spentWaiver():
 		c.WithMessage(fmt.Sprintf("annotation %[1]s is spent: it was for a delete that was cancelled. The next delete makes a last backup, unless it is waived anew: kubectl annotate planaclient %[2]s --overwrite %[1]s=%[3]s",
-			annotationSkipFinalBackup, t.client.GetName(), t.nextWaiver()))
+			annotationSkipFinalBackup, t.xr.GetName(), t.nextWaiver()))
 	default:
 		c.WithMessage(fmt.Sprintf("annotation %[1]s is in force: a delete makes NO last backup. To have one made: kubectl annotate planaclient %[2]s %[1]s-",
-			annotationSkipFinalBackup, t.client.GetName()))
+			annotationSkipFinalBackup, t.xr.GetName()))
 	}
-	effect, _, _ := strings.Cut(t.client.GetAnnotations()[annotationRerun], "/")
+	effect, _, _ := strings.Cut(t.xr.GetAnnotations()[annotationRerun], "/")
 	if effect != "" && !slices.Contains(provisioningEffects, effect) {
 		c.WithMessage(fmt.Sprintf("annotation %s is ignored: %q can't be run again. It may be one of: %s",
 			annotationRerun, effect, strings.Join(provisioningEffects, ", ")))
@@ -221,7 +221,7 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *plan
 	xr := req.GetObserved().GetComposite().GetResource()
 	if r := req.GetObserved().GetResources()[keyGuard].GetResource(); r != nil {
 		// One that can't be read is there all the same.
-		if stranger, _ := strange(xr, r, keyGuard); stranger == nil {
+		if foreign, _ := foreignObject(xr, r, keyGuard); foreign == nil {
 			guard, _ = wire.Decoded[protectionv1beta1.ClusterUsage](r)
 		}
 	}
@@ -230,9 +230,9 @@ func refuse(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, r *plan
 		return news
 	}
 
-	kept := keep(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
+	preserved := preserve(req, rsp, before.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue)
 	switch {
-	case !kept:
+	case !preserved:
 		response.Fatal(rsp, r.Err)
 	case news:
 		response.Warning(rsp, r.Err).WithReason(r.Reason)

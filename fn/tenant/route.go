@@ -28,11 +28,11 @@ const (
 
 // route composes the HTTPRoute that leads the tenant's host name to the workers
 // of its version.
-func route(t *tenancy) (plan.Composed, plan.Outcome) {
+func route(t *tenant) (plan.Composed, plan.Outcome) {
 	parent := t.parentRef()
 	r := &gwv1.HTTPRoute{
 		TypeMeta:   metav1.TypeMeta{APIVersion: gwv1.GroupVersion.String(), Kind: "HTTPRoute"},
-		ObjectMeta: t.objectMeta(t.version.Namespace, t.client.GetName(), "route"),
+		ObjectMeta: t.objectMeta(t.version.Namespace, t.xr.GetName(), "route"),
 		Spec: gwv1.HTTPRouteSpec{
 			CommonRouteSpec: gwv1.CommonRouteSpec{ParentRefs: []gwv1.ParentReference{parent}},
 			Hostnames:       []gwv1.Hostname{gwv1.Hostname(t.database)},
@@ -63,7 +63,7 @@ func route(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // rules of the route.
-func (t *tenancy) rules() []gwv1.HTTPRouteRule {
+func (t *tenant) rules() []gwv1.HTTPRouteRule {
 	if t.outOfService() {
 		return []gwv1.HTTPRouteRule{t.redirect("/", t.suspendedURL())}
 	}
@@ -86,7 +86,7 @@ func (t *tenancy) rules() []gwv1.HTTPRouteRule {
 const managerBehindLanguage = "^/[^/]+/web/database(/.*)?$"
 
 // suspendedURL is where the visitors of a suspended tenant are sent.
-func (t *tenancy) suspendedURL() *gwv1.HTTPRequestRedirectFilter {
+func (t *tenant) suspendedURL() *gwv1.HTTPRequestRedirectFilter {
 	u, err := url.Parse(t.platform.Suspension.RedirectURL)
 	if err != nil {
 		// A validated Platform has none but good ones.
@@ -108,7 +108,7 @@ func fullPath(path string) *gwv1.HTTPPathModifier {
 }
 
 // parentRef is the Gateway that the route attaches to.
-func (t *tenancy) parentRef() gwv1.ParentReference {
+func (t *tenant) parentRef() gwv1.ParentReference {
 	g := t.platform.Gateway
 	parent := gwv1.ParentReference{
 		Group:     ptr.To(gwv1.Group(gwv1.GroupName)),
@@ -123,7 +123,7 @@ func (t *tenancy) parentRef() gwv1.ParentReference {
 }
 
 // rule leads a path to a port of the workers.
-func (t *tenancy) rule(path string, timeout gwv1.Duration, port int32) gwv1.HTTPRouteRule {
+func (t *tenant) rule(path string, timeout gwv1.Duration, port int32) gwv1.HTTPRouteRule {
 	return gwv1.HTTPRouteRule{
 		Matches: pathPrefix(path),
 		Filters: []gwv1.HTTPRouteFilter{t.forwardedHost()},
@@ -141,7 +141,7 @@ func (t *tenancy) rule(path string, timeout gwv1.Duration, port int32) gwv1.HTTP
 }
 
 // redirect answers a path with another address.
-func (t *tenancy) redirect(from string, to *gwv1.HTTPRequestRedirectFilter) gwv1.HTTPRouteRule {
+func (t *tenant) redirect(from string, to *gwv1.HTTPRequestRedirectFilter) gwv1.HTTPRouteRule {
 	// For now, not for good: browsers keep the other kind.
 	to.StatusCode = ptr.To(http.StatusFound)
 	return gwv1.HTTPRouteRule{
@@ -156,7 +156,7 @@ func (t *tenancy) redirect(from string, to *gwv1.HTTPRequestRedirectFilter) gwv1
 // forwardedHost sets X-Forwarded-Host. Odoo takes the database from it, so one
 // that a visitor sends must never get through; and without it Odoo ignores
 // X-Forwarded-Proto.
-func (t *tenancy) forwardedHost() gwv1.HTTPRouteFilter {
+func (t *tenant) forwardedHost() gwv1.HTTPRouteFilter {
 	return gwv1.HTTPRouteFilter{
 		Type: gwv1.HTTPRouteFilterRequestHeaderModifier,
 		RequestHeaderModifier: &gwv1.HTTPHeaderFilter{

@@ -8,7 +8,7 @@ import (
 
 // smokeTest asks a worker for the tenant's login page. An accepted route says
 // nothing of what answers behind it.
-func smokeTest(t *tenancy) jobSpec {
+func smokeTest(t *tenant) jobSpec {
 	worker := fmt.Sprintf("http://%s.%s.svc:%d", t.version.WorkerService, t.version.Namespace, t.version.HTTPPort)
 	return jobSpec{
 		key:       effectSmokeTest,

@@ -12,7 +12,7 @@ const conditionSuspended = "Suspended"
 
 // The suspension: what takes a tenant out of service without losing anything.
 // Its route answers with a redirect from the first moment on.
-var suspension = []plan.Step[*tenancy]{
+var suspension = []plan.Step[*tenant]{
 	// What has begun to work in the database ends first: it would be cut off half-way.
 	{Name: "suspend-quiesce", Take: quiesce, Does: "waits for Jobs that work in the database. The nightly backups pause"},
 	{
@@ -35,12 +35,12 @@ var suspension = []plan.Step[*tenancy]{
 }
 
 // suspend a tenant that should be, once it is in service.
-func suspend(t *tenancy, p *progress) {
+func suspend(t *tenant, p *progress) {
 	switch {
-	case !t.client.Spec.Suspended && t.fenced():
+	case !t.xr.Spec.Suspended && t.fenced():
 		p.Say(conditionSuspended, plan.Pending(reasonUnfencing, "the tenant is on its way back into service: see condition %s", conditionFenced))
 
-	case !t.client.Spec.Suspended:
+	case !t.xr.Spec.Suspended:
 		// Only a tenant that ever was suspended has something to say of it.
 		if t.knows(conditionSuspended) {
 			p.Say(conditionSuspended, plan.Pending(reasonInService, "the tenant is in service"))
@@ -56,7 +56,7 @@ func suspend(t *tenancy, p *progress) {
 		p.Say(conditionSuspended, plan.Progressing(reasonSuspending, "the tenant is being taken out of service"))
 
 	default:
-		p.suspension = t.client.Status.Suspension
+		p.suspension = t.xr.Status.Suspension
 		current, o := plan.Follow(t, p.Progress, suspension)
 		p.fence = t.fenceStatus(t.suspensionRun(), current != nil && current.Name == stepSuspendDisown)
 		if current != nil {
@@ -64,18 +64,18 @@ func suspend(t *tenancy, p *progress) {
 			return
 		}
 		p.Say(conditionSuspended, plan.Complete(reasonSuspended, "visitors are sent to %s, and database %s is closed. To resume: kubectl patch planaclient %s --type merge -p '{\"spec\":{\"suspended\":false}}'",
-			t.platform.Suspension.RedirectURL, t.database, t.client.GetName()))
+			t.platform.Suspension.RedirectURL, t.database, t.xr.GetName()))
 	}
 }
 
 // suspending tells whether a suspension is recorded and still wanted.
-func (t *tenancy) suspending() bool {
-	return t.client.Spec.Suspended && t.client.Status.Suspension != nil
+func (t *tenant) suspending() bool {
+	return t.xr.Spec.Suspended && t.xr.Status.Suspension != nil
 }
 
 // suspensionRun tells the effects of this suspension from an earlier one's.
-func (t *tenancy) suspensionRun() string {
-	if s := t.client.Status.Suspension; s != nil {
+func (t *tenant) suspensionRun() string {
+	if s := t.xr.Status.Suspension; s != nil {
 		return s.RequestedAt.UTC().Format(time.RFC3339)
 	}
 	return ""

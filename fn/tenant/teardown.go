@@ -37,7 +37,7 @@ const (
 // The teardown: the plan in reverse, strictly one step after the other. Nothing
 // is taken away before the step in front of it is done, and nothing that can't
 // be undone is begun before the status says so.
-var teardown = []plan.Step[*tenancy]{
+var teardown = []plan.Step[*tenant]{
 	// Whoever deleted the wrong tenant notices within minutes.
 	{Name: stepGrace, Take: grace, Does: "waits out the time in which the delete can be cancelled"},
 
@@ -119,50 +119,50 @@ var teardown = []plan.Step[*tenancy]{
 // leaving tells whether the tenant is to be taken away. Taking the annotation
 // off cancels, as long as the database hasn't begun to be dropped, and so does
 // protecting the tenant.
-func (t *tenancy) leaving() bool {
-	return t.deletionPolicy() != "" && !t.client.Spec.DeletionProtection || t.dropping()
+func (t *tenant) leaving() bool {
+	return t.deletionPolicy() != "" && !t.xr.Spec.DeletionProtection || t.dropping()
 }
 
 // deletionPolicy is the propagation policy of the delete that was refused.
-func (t *tenancy) deletionPolicy() string {
-	return t.client.GetAnnotations()[annotationDeletionAttempt]
+func (t *tenant) deletionPolicy() string {
+	return t.xr.GetAnnotations()[annotationDeletionAttempt]
 }
 
 // dropping tells whether the status says that the database is being dropped, or
 // is gone: from there only forward.
-func (t *tenancy) dropping() bool {
-	d := t.client.Status.Deletion
+func (t *tenant) dropping() bool {
+	d := t.xr.Status.Deletion
 	return d != nil && d.Irrevocable
 }
 
 // stay says that a tenant isn't being taken away, if there ever was a question
 // of that.
-func stay(t *tenancy, p *progress) {
+func sayNotLeaving(t *tenant, p *progress) {
 	switch {
 	case t.deletionPolicy() != "":
 		p.Say(conditionDeprovisioned, plan.Pending(reasonProtected, "a delete has been asked for, and spec.deletionProtection forbids it. To forget it: kubectl annotate planaclient %s %s-",
-			t.client.GetName(), annotationDeletionAttempt))
+			t.xr.GetName(), annotationDeletionAttempt))
 	case t.knows(conditionDeprovisioned):
 		p.Say(conditionDeprovisioned, plan.Pending(reasonInService, "no delete has been asked for"))
 	}
 }
 
 // deprovision a tenant, one step at a time.
-func deprovision(t *tenancy) *progress {
+func deprovision(t *tenant) *progress {
 	p := newProgress()
-	p.fence = t.client.Status.Fence
-	if t.client.Spec.Suspended {
+	p.fence = t.xr.Status.Fence
+	if t.xr.Spec.Suspended {
 		// A teardown that is cancelled leaves it as it was.
-		p.suspension = t.client.Status.Suspension
+		p.suspension = t.xr.Status.Suspension
 	}
 
-	if orphaning(t.client) && !t.dropping() {
+	if orphaning(t.xr) && !t.dropping() {
 		// --cascade=orphan: what the tenant consists of outlives its object.
 		if unguarded(t.observed.guard) {
-			p.Hold = letGoMessage(t.client.GetName())
+			p.Hold = letGoMessage(t.xr.GetName())
 			return p
 		}
-		t.keepAll(p)
+		t.preserveAll(p)
 		p.Finished = t.wasReady()
 		delete(p.Composed, keyGuard)
 		p.Say(conditionDeprovisioned, plan.Complete(reasonOrphaned, "everything that the tenant consists of stays, without an owner"))
@@ -173,13 +173,13 @@ func deprovision(t *tenancy) *progress {
 		// First of all they are shown again: what isn't observed is neither seen gone
 		// nor, if it is the database, closed, drained and dropped; and visitors would
 		// go on writing while the last backup is made.
-		t.keepAll(p)
+		t.preserveAll(p)
 		t.composeGuard(p)
 		for _, key := range missed {
 			form := t.observed.foundWire[key]
-			p.Compose(key, plan.Composed{Preserved: standingFor(asKept(key, form), form, t.client.Status.DatabaseUID, t.client.Status.DatabaseName)}, t.wasReady())
+			p.Compose(key, plan.Composed{Preserved: withRecordedName(preservedForm(key, form), form, t.xr.Status.DatabaseUID, t.xr.Status.DatabaseName)}, t.wasReady())
 		}
-		p.Finished, p.deletion = t.wasReady(), t.client.Status.Deletion
+		p.Finished, p.deletion = t.wasReady(), t.xr.Status.Deletion
 		p.Say(conditionDeprovisioned, plan.Progressing(reasonWithdrawing, "%s isn't among what Crossplane knows the tenant to consist of, and is put there again", strings.Join(missed, ", ")))
 		return p
 	}
@@ -191,7 +191,7 @@ func deprovision(t *tenancy) *progress {
 	guarded := plan.Outcome{}
 	switch {
 	case p.deletion.Step == stepGrace:
-		t.keepAll(p)
+		t.preserveAll(p)
 		t.composeGuard(p)
 		p.Finished = t.wasReady()
 		p.Say(conditionDeprovisioned, o)
@@ -200,7 +200,7 @@ func deprovision(t *tenancy) *progress {
 	case p.deletion.Step != stepGone:
 		guarded = t.composeGuard(p)
 
-	case t.client.Status.Deletion.Step != stepGone:
+	case t.xr.Status.Deletion.Step != stepGone:
 		// The guard goes one response later than this is recorded, so that it
 		// never comes back: Crossplane couldn't replay the delete then.
 		guarded = t.composeGuard(p)
@@ -210,7 +210,7 @@ func deprovision(t *tenancy) *progress {
 		guarded = t.letGuardGo(p)
 	}
 	if p.deletion.Step == stepGone {
-		o = plan.Complete(reasonDeprovisioned, "the tenant is gone. If its object isn't within a minute, delete it again: kubectl delete planaclient %s", t.client.GetName())
+		o = plan.Complete(reasonDeprovisioned, "the tenant is gone. If its object isn't within a minute, delete it again: kubectl delete planaclient %s", t.xr.GetName())
 		if guarded.State == plan.StateFailed {
 			guarded.Message = "all that the tenant consisted of is gone, and its object can't be deleted: " + guarded.Message
 			o = guarded
@@ -245,16 +245,16 @@ func deprovision(t *tenancy) *progress {
 
 // unreferenced are the keys of the tenant's objects that are there, and that somebody
 // has taken out of the composite's references, so that Crossplane doesn't show them.
-func (t *tenancy) unreferenced() []string {
-	at := map[string]place{keyDatabase: {sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.client.GetName()}}
-	if d := t.client.Status.Deletion; d == nil || d.Step == stepGrace || d.Step == stepWithdraw {
+func (t *tenant) unreferenced() []string {
+	at := map[string]place{keyDatabase: {sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.xr.GetName()}}
+	if d := t.xr.Status.Deletion; d == nil || d.Step == stepGrace || d.Step == stepWithdraw {
 		// Later on they have been seen gone.
-		at[keyRoute] = place{schema.FromAPIVersionAndKind(gwv1.GroupVersion.String(), "HTTPRoute"), t.version.Namespace, t.client.GetName()}
+		at[keyRoute] = place{schema.FromAPIVersionAndKind(gwv1.GroupVersion.String(), "HTTPRoute"), t.version.Namespace, t.xr.GetName()}
 		at[keyBackup] = place{batchv1.SchemeGroupVersion.WithKind("CronJob"), t.platform.Backup.Namespace, t.backupName()}
 	}
 	var missed []string
 	for _, key := range sortedKeys(at) {
-		if t.observed.exists(key) || t.observed.strangers[key] != nil {
+		if t.observed.exists(key) || t.observed.foreign[key] != nil {
 			continue
 		}
 		t.require(key, at[key].selector())
@@ -287,7 +287,7 @@ func letGoMessage(name string) string {
 
 // composeGuard whether it is observed or not, and say how it stands. Somebody who takes
 // it away while the teardown is under way would have Crossplane replay the delete at once.
-func (t *tenancy) composeGuard(p *progress) plan.Outcome {
+func (t *tenant) composeGuard(p *progress) plan.Outcome {
 	c, o := guard(t)
 	c, o = t.Admit(keyGuard, c, o)
 	p.Compose(keyGuard, c, o.OK())
@@ -298,7 +298,7 @@ func (t *tenancy) composeGuard(p *progress) plan.Outcome {
 // that, if anything is. What an earlier tenant of the name left behind refuses the delete
 // of this one. Once it is handed over Crossplane has to refer to it, or it would never
 // take it away.
-func (t *tenancy) letGuardGo(p *progress) plan.Outcome {
+func (t *tenant) letGuardGo(p *progress) plan.Outcome {
 	if t.observed.guard != nil {
 		return plan.Outcome{}
 	}
@@ -312,7 +312,7 @@ func (t *tenancy) letGuardGo(p *progress) plan.Outcome {
 }
 
 // deletionStatus is what the status is to remember of a teardown.
-func (t *tenancy) deletionStatus(current *plan.Step[*tenancy], o plan.Outcome) *v1alpha1.DeletionStatus {
+func (t *tenant) deletionStatus(current *plan.Step[*tenant], o plan.Outcome) *v1alpha1.DeletionStatus {
 	d := &v1alpha1.DeletionStatus{
 		RequestedAt:    t.now,
 		Step:           stepGone,
@@ -325,7 +325,7 @@ func (t *tenancy) deletionStatus(current *plan.Step[*tenancy], o plan.Outcome) *
 		d.Step = current.Name
 		d.Irrevocable = d.Irrevocable || current.Name == stepDrop
 	}
-	if last := t.client.Status.Deletion; last != nil {
+	if last := t.xr.Status.Deletion; last != nil {
 		d.RequestedAt = last.RequestedAt
 		if last.Step == stepGrace && t.now.Before(&d.RequestedAt) {
 			// A clock that was ahead has been set right. Nobody is to wait for the
@@ -344,8 +344,8 @@ func (t *tenancy) deletionStatus(current *plan.Step[*tenancy], o plan.Outcome) *
 }
 
 // grace waits until it is too late to have noticed a mistake.
-func grace(t *tenancy) (plan.Composed, plan.Outcome) {
-	d := t.client.Status.Deletion
+func grace(t *tenant) (plan.Composed, plan.Outcome) {
+	d := t.xr.Status.Deletion
 	if d == nil {
 		// What isn't recorded hasn't begun.
 		t.callAgain(plan.Soon)
@@ -359,14 +359,14 @@ func grace(t *tenancy) (plan.Composed, plan.Outcome) {
 	if t.now.Before(ptr.To(metav1.NewTime(over))) {
 		t.callAgain(over.Sub(t.now.Time))
 		return plan.Composed{}, plan.Progressing(reasonGracePeriod, "tenant %[1]s is taken away from %[2]s on. To cancel: kubectl annotate planaclient %[1]s %[3]s-",
-			t.client.GetName(), over.UTC().Format(time.RFC3339), annotationDeletionAttempt)
+			t.xr.GetName(), over.UTC().Format(time.RFC3339), annotationDeletionAttempt)
 	}
 	return plan.Composed{}, plan.Complete(reasonCompleted, "the grace period is over")
 }
 
 // withdraw waits until all that works for or on the tenant is seen gone. It goes
 // because no step of the teardown composes it.
-func withdraw(t *tenancy) (plan.Composed, plan.Outcome) {
+func withdraw(t *tenant) (plan.Composed, plan.Outcome) {
 	for _, key := range composedKeys {
 		if key == keyGuard || key == keyDatabase || isTeardownEffect(key) {
 			continue
@@ -385,14 +385,14 @@ func withdraw(t *tenancy) (plan.Composed, plan.Outcome) {
 }
 
 // hasDone makes a condition of an effect.
-func hasDone(effect string) func(*tenancy) bool {
-	return func(t *tenancy) bool { return t.Done(effect) }
+func hasDone(effect string) func(*tenant) bool {
+	return func(t *tenant) bool { return t.Done(effect) }
 }
 
 // teardownRun tells the effects of this teardown from those of one that was
 // cancelled: its backup would be the wrong one.
-func (t *tenancy) teardownRun() string {
-	if d := t.client.Status.Deletion; d != nil {
+func (t *tenant) teardownRun() string {
+	if d := t.xr.Status.Deletion; d != nil {
 		return d.RequestedAt.UTC().Format(time.RFC3339)
 	}
 	return ""

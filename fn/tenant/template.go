@@ -33,7 +33,7 @@ type template struct {
 
 // chooseTemplate decides once, before the database is created. After that, what
 // the tenant was cloned from is history, whatever templates come and go.
-func (t *tenancy) chooseTemplate() template {
+func (t *tenant) chooseTemplate() template {
 	object := fmt.Sprintf("%s-template-%s", t.tier.Template, t.odooVersion)
 	chosen := template{object: object}
 
@@ -50,8 +50,8 @@ func (t *tenancy) chooseTemplate() template {
 	})
 
 	switch declared := t.observed.template; {
-	case t.client.Status.Template != "":
-		chosen.database = t.client.Status.Template
+	case t.xr.Status.Template != "":
+		chosen.database = t.xr.Status.Template
 
 	case !t.observed.templateKnown:
 		chosen.undecided = plan.Pending(reasonWaiting, "it isn't known yet whether there is a template %s", object)
@@ -79,16 +79,16 @@ func (t *tenancy) chooseTemplate() template {
 }
 
 // clonesFiles tells whether the tenant's files are, or may yet be, its template's.
-func clonesFiles(t *tenancy) bool {
+func clonesFiles(t *tenant) bool {
 	return t.cloned() && !t.adopted()
 }
 
 // installsModules tells whether Odoo installs the tenant's modules.
-func installsModules(t *tenancy) bool {
+func installsModules(t *tenant) bool {
 	return !t.cloned() && !t.adopted()
 }
 
 // cloned tells whether the database is, or may yet be, a clone.
-func (t *tenancy) cloned() bool {
+func (t *tenant) cloned() bool {
 	return t.template.database != "" || t.template.undecided.Blocks()
 }

@@ -1,88 +1,246 @@
 package tenant
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"regexp"
+	"maps"
 	"slices"
-	"strconv"
-	"unicode/utf8"
+	"time"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	sqlv1alpha1 "github.com/crossplane-contrib/provider-sql/apis/namespaced/postgresql/v1alpha1"
+	xpv1 "github.com/crossplane/crossplane-runtime/v2/apis/common/v1"
 
 	"github.com/plana-pulse/function-planaclient/apis/v1alpha1"
+	"github.com/plana-pulse/function-planaclient/fn/plan"
+	"github.com/plana-pulse/function-planaclient/fn/wire"
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
-// These rules are the XRD's too. They are repeated here because a Composition
-// can be used with an older XRD, and because a preview validates nothing.
-var (
-	subdomain    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$`)
-	templateName = regexp.MustCompile(`-template-[0-9][0-9]$`)
-	mailAddress  = regexp.MustCompile(`^[^\pC\s@,;:<>()"]+@[A-Za-z0-9-]+([.][A-Za-z0-9-]+)+$`)
-	lineBreaking = regexp.MustCompile(`[\p{Cc}\p{Zl}\p{Zp}]`)
-	visible      = regexp.MustCompile(`[^\s]`)
+// A tenant is all that a request says of one PLANAClient, decoded once, and what is to be
+// asked of the next request.
+type tenant struct {
+	// xr is the composite resource, with its defaults.
+	xr *v1alpha1.PLANAClient
 
-	tiers = []v1alpha1.Tier{v1alpha1.TierStarter, v1alpha1.TierPro, v1alpha1.TierEnterprise}
+	// platform is the installation; version and tier are the parts of it that
+	// are this tenant's.
+	platform *v1beta1.Platform
+	version  *v1beta1.Version
+	tier     *v1beta1.Tier
 
-	// versions of Odoo, oldest first.
-	versions = []v1alpha1.OdooVersion{v1alpha1.OdooVersion17, v1alpha1.OdooVersion18, v1alpha1.OdooVersion19}
-)
+	// formerTier is what the status says the tenant has: the same, unless it is being
+	// moved to another.
+	formerTier *v1beta1.Tier
 
-const (
-	mostProjectID     = 999999999
-	longestOwnerName  = 128
-	longestOwnerEmail = 254
-)
+	// odooVersion is the version that the tenant is on, or will be created
+	// with. It differs from the spec's while an upgrade is pending.
+	odooVersion v1alpha1.OdooVersion
 
-// validate a tenant, on its own and against what it already is.
-func validate(c *v1alpha1.PLANAClient, p *v1beta1.Platform) field.ErrorList {
-	var errs field.ErrorList
-	spec, status := field.NewPath("spec"), &c.Status
+	// database is the name of the tenant's database, and of its host and
+	// filestore directory too.
+	database string
 
-	invalid := func(name string, value any, detail string) {
-		errs = append(errs, field.Invalid(spec.Child(name), value, detail))
+	// observed are the tenant's composed and required resources.
+	observed *observed
+
+	// template is the database that the tenant's is cloned from.
+	template template
+
+	// ledger holds the effects that are known to be done, those that this
+	// request shows for the first time included.
+	ledger map[string]v1alpha1.EffectStatus
+
+	// now is when the request is answered. What is applied doesn't depend on
+	// it, except that the moment in which something is first seen is recorded.
+	now metav1.Time
+
+	// wanted are the resources to be shown next time, and again is when that
+	// should be if nothing happens before.
+	requirements map[string]*fnv1.ResourceSelector
+	again        time.Duration
+}
+
+// require a resource to be shown next time. It has to be asked for every time.
+func (t *tenant) require(name string, s *fnv1.ResourceSelector) {
+	t.requirements[name] = s
+}
+
+// callAgain after a while, at the latest.
+func (t *tenant) callAgain(after time.Duration) {
+	if t.again == 0 || after < t.again {
+		t.again = after
 	}
+}
 
-	switch name := c.Spec.Subdomain; {
-	case !subdomain.MatchString(name):
-		invalid("subdomain", name, "must be 1 to 30 lower-case letters, digits and dashes, and start and end with a letter or a digit, such as acme-2")
-	case name == "www" || slices.Contains(p.ReservedSubdomains, name):
-		invalid("subdomain", name, "is reserved: choose another subdomain")
-	case templateName.MatchString(name):
-		invalid("subdomain", name, "names that end in -template-NN are reserved for template databases: choose another subdomain")
-	case name != c.GetName():
-		invalid("subdomain", name, fmt.Sprintf("must be the same as metadata.name, %q: that keeps a subdomain unique, and it can't be changed later", c.GetName()))
+// newTenancy of a client and a platform that are valid. What the status remembers may
+// still be of a version or a tier that this function doesn't know.
+func newTenant(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) (*tenant, error) {
+	odooVersion := versionOf(xr, obs.database)
+	version, err := platform.Version(odooVersion)
+	if err != nil {
+		return nil, fmt.Errorf("status.odooVersion of the PLANAClient: %w: is this function older than what set it up?", err)
 	}
-
-	switch id := c.Spec.ProjectID; {
-	case id < 1 || id > mostProjectID:
-		invalid("projectId", id, fmt.Sprintf("must be from 1 to %d", mostProjectID))
-	case status.ProjectID != 0 && status.ProjectID != id:
-		invalid("projectId", id, fmt.Sprintf("can't be changed: this tenant is project %d; create another PLANAClient instead", status.ProjectID))
+	tier, err := platform.Tier(xr.Spec.Tier)
+	if err != nil {
+		return nil, fmt.Errorf("spec.tier of the PLANAClient: %w", err)
 	}
-
-	if !slices.Contains(tiers, c.Spec.Tier) {
-		errs = append(errs, field.NotSupported(spec.Child("tier"), c.Spec.Tier, tiers))
+	former := tier
+	if xr.Status.Tier != "" {
+		if former, err = platform.Tier(xr.Status.Tier); err != nil {
+			return nil, fmt.Errorf("status.tier of the PLANAClient: %w: is this function older than what set it up?", err)
+		}
 	}
+	t := &tenant{
+		xr:           xr,
+		platform:     platform,
+		version:      version,
+		tier:         tier,
+		formerTier:   former,
+		odooVersion:  odooVersion,
+		database:     databaseName(xr, platform),
+		observed:     obs,
+		now:          metav1.NewTime(now.UTC().Truncate(time.Second)),
+		requirements: map[string]*fnv1.ResourceSelector{},
+	}
+	t.ledger = t.makeLedger()
+	t.template = t.chooseTemplate()
+	return t, nil
+}
 
-	wanted := slices.Index(versions, c.Spec.OdooVersion)
+// Exists tells whether a composed resource is observed.
+func (t *tenant) Exists(key string) bool { return t.observed.exists(key) }
+
+// Working tells whether the Job of a step is still needed, though the tenant doesn't
+// need the step any more: it works, or the status has yet to say that it has completed.
+// One that has failed is needed by nobody.
+func (t *tenant) Working(key string) bool {
+	job := t.observed.jobs[key]
+	run := t.runOfStage(key)
+	return job != nil && runOf(job) == run && !t.served(key, run) && jobCondition(job, batchv1.JobFailed) == nil
+}
+
+// Begun returns the Job of a step that has begun, until the status says that it is done.
+func (t *tenant) Begun(key string) plan.Composed {
+	run := t.runOfStage(key)
+	if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.served(key, run) {
+		return t.preserved(key)
+	}
+	return plan.Composed{}
+}
+
+// versionOf Odoo that a tenant is on, or will be created with.
+func versionOf(xr *v1alpha1.PLANAClient, db *sqlv1alpha1.Database) v1alpha1.OdooVersion {
+	recorded := xr.Status.OdooVersion
 	switch {
-	case wanted < 0:
-		errs = append(errs, field.NotSupported(spec.Child("odooVersion"), c.Spec.OdooVersion, versions))
-	case wanted < slices.Index(versions, status.OdooVersion):
-		invalid("odooVersion", c.Spec.OdooVersion, fmt.Sprintf("can't be lowered: this tenant is on %s, and Odoo has no way back to an older version", strconv.Quote(string(status.OdooVersion))))
+	case recorded != "" && xr.Status.DatabaseUID != "":
+		return recorded
+	case db == nil:
+		return xr.Spec.OdooVersion
 	}
-
-	if len(c.Spec.OwnerEmail) > longestOwnerEmail || !mailAddress.MatchString(c.Spec.OwnerEmail) {
-		invalid("ownerEmail", c.Spec.OwnerEmail, fmt.Sprintf("must be one mail address of at most %d characters, such as ceo@acme.bg", longestOwnerEmail))
+	// The version that was asked for may have changed since the database was
+	// composed, and what the status says may be of an object before this one.
+	if v := v1alpha1.OdooVersion(db.GetLabels()[labelOdooVersion]); slices.Contains(versions, v) {
+		return v
 	}
+	return cmp.Or(recorded, xr.Spec.OdooVersion)
+}
 
-	switch name := c.Spec.OwnerName; {
-	case utf8.RuneCountInString(name) > longestOwnerName || !visible.MatchString(name):
-		invalid("ownerName", name, fmt.Sprintf("must be 1 to %d characters, one of them visible", longestOwnerName))
-	case lineBreaking.MatchString(name):
-		invalid("ownerName", name, "must be one line without control characters")
+// databaseName of a tenant, which is its host's too.
+func databaseName(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform) string {
+	if s := xr.Status; s.DatabaseUID != "" && s.DatabaseName != "" {
+		// A Platform with another domain must not lead this tenant's Database
+		// object to a database of that name, which would pass for proven.
+		return s.DatabaseName
 	}
+	return xr.Spec.Subdomain + "." + platform.Domain
+}
 
-	return errs
+// wasReady tells whether the tenant was Ready when it was last reconciled.
+func (t *tenant) wasReady() bool {
+	return t.xr.Status.GetCondition(xpv1.TypeReady).Status == corev1.ConditionTrue
+}
+
+// url at which the tenant is reached.
+func (t *tenant) url() string {
+	return "https://" + t.database
+}
+
+// releaseRole is the role that Odoo of the tenant's version logs in as.
+func (t *tenant) releaseRole() string {
+	return t.version.DatabaseRole
+}
+
+// isReleaseRole tells whether some version's Odoo logs in as a role. The tenant may
+// have been served by another one, before its version had a role of its own.
+func (t *tenant) isReleaseRole(role string) bool {
+	return slices.Contains(t.platform.ReleaseRoles(), role)
+}
+
+// supportRoom is the name and alias of the tenant's Matrix room.
+func (t *tenant) supportRoom() string {
+	return fmt.Sprintf("support-%s-%03d", t.xr.Spec.Subdomain, t.xr.Spec.ProjectID)
+}
+
+// jobName of one of the tenant's effects.
+func (t *tenant) jobName(effect string) string {
+	return fmt.Sprintf("%s-%s-%d", effect, t.xr.Spec.Subdomain, t.xr.Spec.ProjectID)
+}
+
+// objectMeta of an object of the tenant.
+func (t *tenant) objectMeta(namespace, name, component string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: t.labels(component)}
+}
+
+// labels of an object of the tenant.
+func (t *tenant) labels(component string) map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/name":       "planaclient",
+		"app.kubernetes.io/instance":   t.xr.Spec.Subdomain,
+		"app.kubernetes.io/component":  component,
+		"app.kubernetes.io/part-of":    "plana-pulse",
+		"app.kubernetes.io/managed-by": "function-planaclient",
+		labelTenant:                    t.xr.Spec.Subdomain,
+		labelTier:                      string(t.xr.Spec.Tier),
+		labelOdooVersion:               string(t.odooVersion),
+	}
+}
+
+// Labels that are this project's own.
+const (
+	ownPrefix = "planapulse.com/"
+
+	labelTenant      = ownPrefix + "tenant"
+	labelTier        = ownPrefix + "tier"
+	labelOdooVersion = ownPrefix + "odoo-version"
+)
+
+// readClient reads the composite resource, and applies the defaults that the
+// XRD documents: a rendered preview hasn't met the API server.
+func readClient(xr *structpb.Struct) (*v1alpha1.PLANAClient, error) {
+	if xr == nil {
+		return nil, errors.New("the request has no composite resource")
+	}
+	c := &v1alpha1.PLANAClient{}
+	if err := wire.Decode(xr, c, wire.Spec, wire.Status); err != nil {
+		return nil, fmt.Errorf("cannot read the PLANAClient: %w", err)
+	}
+	if c.Spec.Tier == "" {
+		c.Spec.Tier = v1alpha1.TierStarter
+	}
+	if c.Spec.OdooVersion == "" {
+		c.Spec.OdooVersion = v1alpha1.OdooVersion18
+	}
+	return c, nil
+}
+
+// sortedKeys of a map, for all that must come out the same every time.
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
 }

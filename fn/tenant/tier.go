@@ -9,12 +9,12 @@ import (
 
 // changeTier brings a tenant that is in service to another tier. What a tier
 // says of backups holds at once; its modules take a Job.
-func changeTier(t *tenancy) (plan.Composed, plan.Outcome) {
-	from, to := t.tierInService(), t.client.Spec.Tier
+func changeTier(t *tenant) (plan.Composed, plan.Outcome) {
+	from, to := t.tierInService(), t.xr.Spec.Tier
 	switch {
-	case from == to && t.client.Status.Tier != "" && lower(to, t.client.Status.Tier):
+	case from == to && t.xr.Status.Tier != "" && lower(to, t.xr.Status.Tier):
 		return plan.Composed{}, plan.Degraded(reasonDowngraded, "tier %s was given up for %s: backups are kept for less long, and modules that are installed stay installed",
-			t.client.Status.Tier, to)
+			t.xr.Status.Tier, to)
 	case from != to && t.outOfService() && !t.observed.exists(effectTierModules):
 		return plan.Composed{}, plan.Pending(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to)
 	case from != to && !t.ownsDatabase() && !t.observed.exists(effectTierModules):
@@ -32,10 +32,10 @@ func changeTier(t *tenancy) (plan.Composed, plan.Outcome) {
 
 // tierInService is the tier whose modules the tenant has. A lower one is in
 // service as soon as it is asked for: nothing is uninstalled.
-func (t *tenancy) tierInService() v1alpha1.Tier {
-	from, to := t.client.Status.Tier, t.client.Spec.Tier
+func (t *tenant) tierInService() v1alpha1.Tier {
+	from, to := t.xr.Status.Tier, t.xr.Spec.Tier
 	switch {
-	case from == "" || t.observed.database == nil && t.client.Status.DatabaseUID == "" && !t.Done(effectTenantPrepare):
+	case from == "" || t.observed.database == nil && t.xr.Status.DatabaseUID == "" && !t.Done(effectTenantPrepare):
 		// There is nothing yet that could have another tier's modules. A Database object
 		// that isn't seen for a moment is something else: the database that it stands
 		// for has what it had, and a Job may be at work on it.
@@ -51,7 +51,7 @@ func (t *tenancy) tierInService() v1alpha1.Tier {
 
 // tierModules installs the modules that a higher tier has and a lower one
 // hasn't.
-func (t *tenancy) tierModules(from, to v1alpha1.Tier) jobSpec {
+func (t *tenant) tierModules(from, to v1alpha1.Tier) jobSpec {
 	s := t.install(effectTierModules, t.newModules())
 	s.run = tierRun(from, to)
 	return s
@@ -59,7 +59,7 @@ func (t *tenancy) tierModules(from, to v1alpha1.Tier) jobSpec {
 
 // newModules are those of the tier that is asked for, compared with the one that the
 // tenant has.
-func (t *tenancy) newModules() []string {
+func (t *tenant) newModules() []string {
 	had := t.formerTier.Modules
 	return slices.DeleteFunc(slices.Clone(t.tier.Modules), func(m string) bool { return slices.Contains(had, m) })
 }

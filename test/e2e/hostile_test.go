@@ -157,9 +157,9 @@ func testHostile(t *testing.T, c *cluster) {
 		})
 		x.condition(t, patience, "DatabaseReady", "True", "")
 
-		// One that a person has made, of a dump for one, has no birthmark. Crossplane is
+		// One that a person has made, of a dump for one, has no ownership tag. Crossplane is
 		// away meanwhile: it may make an object anew as it was, and provider-sql gives the
-		// database a birthmark then.
+		// database an ownership tag then.
 		x.ready(t, patience)
 		c.scaleCore(t, 0)
 		c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", fmt.Sprintf("ALTER DATABASE %q CONNECTION LIMIT -1", x.database()))

@@ -42,8 +42,8 @@ func (f *fleetRun) restore(t *testing.T, interval time.Duration) {
 		t.Fatal(err)
 	}
 	const limit = "SELECT datconnlimit::bigint FROM pg_database WHERE datname = $1"
-	if got, want := query[int64](t, c, "postgres", limit, first.database()), birthmark(client.GetUID()); got != int64(want) {
-		t.Fatalf("the database of %s has the birthmark %d, not %d: see how the function makes it", first, got, want)
+	if got, want := query[int64](t, c, "postgres", limit, first.database()), ownershipTag(client.GetUID()); got != int64(want) {
+		t.Fatalf("the database of %s has the ownership tag %d, not %d: see how the function makes it", first, got, want)
 	}
 	uidOf := map[*tenant]types.UID{first: client.GetUID()}
 	for _, x := range f.tenants[1:] {
@@ -109,7 +109,7 @@ func (c *cluster) put(t *testing.T, saved []keyValue, from, to *tenant, uidOf ma
 		from.name, to.name,
 		fmt.Sprint(from.project), fmt.Sprint(to.project),
 		fieldOwner(from.name), fieldOwner(to.name),
-		fmt.Sprint(birthmark(uidOf[from])), fmt.Sprint(birthmark(uidOf[to])),
+		fmt.Sprint(ownershipTag(uidOf[from])), fmt.Sprint(ownershipTag(uidOf[to])),
 		string(uidOf[from]), string(uidOf[to]),
 	}
 	for _, kv := range saved {
@@ -137,9 +137,9 @@ func fieldOwner(tenant string) string {
 	return "apiextensions.crossplane.io/composed/" + hex.EncodeToString(sum[:])
 }
 
-// birthmark that the function gives the database of a tenant with that UID: see
-// fn/proof.go.
-func birthmark(uid types.UID) int {
+// ownershipTag that the function gives the database of a tenant with that UID: see
+// fn/tenant/ownership.go.
+func ownershipTag(uid types.UID) int {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(uid))
 	return 1_000_000_000 + int(hash.Sum32()%(math.MaxInt32-1_000_000_000))
@@ -173,7 +173,7 @@ func (c *cluster) nameDatabases(t *testing.T, tenants []*tenant, uidOf map[*tena
 	}
 	for i, x := range tenants[1:] {
 		statements = append(statements,
-			fmt.Sprintf("UPDATE named SET oid = %d, datname = '%s', datconnlimit = %d", 1<<30+i, x.database(), birthmark(uidOf[x])),
+			fmt.Sprintf("UPDATE named SET oid = %d, datname = '%s', datconnlimit = %d", 1<<30+i, x.database(), ownershipTag(uidOf[x])),
 			"INSERT INTO pg_database TABLE named")
 	}
 	c.postgres.Exec(t, servers.PostgresSuperuser, "postgres", statements...)

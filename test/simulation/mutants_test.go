@@ -132,7 +132,7 @@ var theMutants = map[string]mutant{
 			}
 		},
 	},
-	"takes the birthmark that it asks for for one that it has read": {
+	"takes the ownership tag that it asks for for one that it has read": {
 		by:     "SomebodyWasFaster",
 		breaks: []invariant{invariantForeign},
 		sees: func(req *fnv1.RunFunctionRequest) {
@@ -142,7 +142,7 @@ var theMutants = map[string]mutant{
 			}
 		},
 	},
-	"asks for the birthmark where it is to be read": {
+	"asks for the ownership tag where it is to be read": {
 		by:     "SomebodyWasFaster",
 		breaks: []invariant{invariantForeign},
 		says: func(_ *memory, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) {
@@ -154,7 +154,7 @@ var theMutants = map[string]mutant{
 			})(nil, req, rsp)
 		},
 	},
-	"creates without a birthmark": {
+	"creates without an ownership tag": {
 		by:     "CutOff",
 		breaks: []invariant{invariantArrives, invariantOrder},
 		says:   onDesired("database", func(o *structpb.Struct) { unset(o, "spec", "forProvider", "connectionLimit") }),

@@ -15,7 +15,7 @@ import (
 // that the function, the API server, Crossplane and provider-sql know, and all that
 // is outside. It hasn't what only ever tells one moment or one object from another:
 //
-//   - a UID, and a birthmark, which is made of one, is the place of its first
+//   - a UID, and an ownership tag, which is made of one, is the place of its first
 //     appearance;
 //   - a time is that too, together with its age in steps that somebody waits for;
 //   - a generation is whether it was seen; what customers have written, of several
@@ -232,7 +232,7 @@ func (s *stating) value(name string, v any, generation any) {
 		s.b.WriteByte(0)
 	case float64:
 		if name == "connectionLimit" && v >= leastLimit {
-			s.say("birthmark", s.place(strconv.Itoa(int(v))))
+			s.say("ownership tag", s.place(strconv.Itoa(int(v))))
 			return
 		}
 		s.b.WriteString(strconv.FormatFloat(v, 'g', -1, 64))

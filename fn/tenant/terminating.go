@@ -17,17 +17,17 @@ const requirementJobs = "jobs"
 
 // databaseObject returns the object of the tenant's name, composed or not, and
 // whether it has been looked for.
-func (t *tenancy) databaseObject() (object *sqlv1alpha1.Database, known bool) {
+func (t *tenant) databaseObject() (object *sqlv1alpha1.Database, known bool) {
 	if t.observed.database != nil {
 		return t.observed.database, true
 	}
-	t.require(keyDatabase, place{sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.client.GetName()}.selector())
+	t.require(keyDatabase, place{sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.xr.GetName()}.selector())
 	return t.observed.anyDatabase, t.observed.anyDatabaseKnown
 }
 
 // stillWorking returns the Jobs that work for the tenant and aren't part of its
 // teardown. Until it is known whether there are any, known is false.
-func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
+func (t *tenant) stillWorking() (jobs []batchv1.Job, known bool) {
 	for _, job := range t.allJobs() {
 		over := jobCondition(&job, batchv1.JobFailed) != nil
 		if _, completed := completedAt(&job); !over && !completed && !isTeardownEffect(job.GetAnnotations()[annotationResourceName]) {
@@ -39,12 +39,12 @@ func (t *tenancy) stillWorking() (jobs []batchv1.Job, known bool) {
 
 // allJobs with the tenant's label, composed or not. An earlier tenant of its name
 // may have left some behind.
-func (t *tenancy) allJobs() []batchv1.Job {
+func (t *tenant) allJobs() []batchv1.Job {
 	t.require(requirementJobs, &fnv1.ResourceSelector{
 		ApiVersion: batchv1.SchemeGroupVersion.String(),
 		Kind:       "Job",
 		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{
-			Labels: map[string]string{labelTenant: t.client.Spec.Subdomain},
+			Labels: map[string]string{labelTenant: t.xr.Spec.Subdomain},
 		}},
 	})
 	return t.observed.anyJobs

@@ -17,31 +17,31 @@ import (
 
 // This file tells what is desired of that which is to stay just as it was observed.
 
-// kept returns a resource as it was observed.
-func (t *tenancy) kept(key string) plan.Composed {
+// preserved returns a resource as it was observed.
+func (t *tenant) preserved(key string) plan.Composed {
 	if w := t.observed.wire[key]; w != nil {
-		return plan.Composed{Preserved: standingFor(asKept(key, w), w, t.client.Status.DatabaseUID, t.client.Status.DatabaseName)}
+		return plan.Composed{Preserved: withRecordedName(preservedForm(key, w), w, t.xr.Status.DatabaseUID, t.xr.Status.DatabaseName)}
 	}
 	return plan.Composed{}
 }
 
 // keepAll that the tenant consists of, just as it is.
-func (t *tenancy) keepAll(p *progress) {
+func (t *tenant) preserveAll(p *progress) {
 	for _, key := range composedKeys {
-		p.Compose(key, t.kept(key), t.wasReady())
+		p.Compose(key, t.preserved(key), t.wasReady())
 	}
 }
 
 // keep everything that a tenant has just as it is, and tell whether it has
 // anything.
-func keep(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
+func preserve(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
 	found := false
 	xr := req.GetObserved().GetComposite().GetResource()
 	for _, key := range composedKeys {
 		r := req.GetObserved().GetResources()[key].GetResource()
 		// One that can't be read is there all the same.
-		if stranger, _ := strange(xr, r, key); r != nil && stranger == nil {
-			plan.WriteResource(rsp, key, standingFor(asKept(key, r), r, wire.StringAt(xr, wire.Status, "databaseUID"), wire.StringAt(xr, wire.Status, "databaseName")), ready)
+		if foreign, _ := foreignObject(xr, r, key); r != nil && foreign == nil {
+			plan.WriteResource(rsp, key, withRecordedName(preservedForm(key, r), r, wire.StringAt(xr, wire.Status, "databaseUID"), wire.StringAt(xr, wire.Status, "databaseName")), ready)
 			found = true
 		}
 	}
@@ -70,7 +70,7 @@ var notOurs = []string{"suspend", "parallelism", "ttlSecondsAfterFinished"}
 // of which nobody says that it created it. Were that one to go, provider-sql would
 // create another in its image. So it is read, and what it asks for is left out, or it
 // would pass for what was read.
-func asKept(key string, s *structpb.Struct) *structpb.Struct {
+func preservedForm(key string, s *structpb.Struct) *structpb.Struct {
 	out := asObserved(s)
 	if observed := s.GetFields()[wire.Spec].GetStructValue(); observed != nil && wire.StringAt(s, "kind") == "Job" {
 		spec := maps.Clone(observed.GetFields())
@@ -98,7 +98,7 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 	}
 
 	policies := &structpb.ListValue{}
-	for _, action := range mayRead {
+	for _, action := range policiesRead {
 		policies.Values = append(policies.Values, structpb.NewStringValue(string(action)))
 	}
 	spec := maps.Clone(out.GetFields()[wire.Spec].GetStructValue().GetFields())
@@ -110,18 +110,18 @@ func asKept(key string, s *structpb.Struct) *structpb.Struct {
 	return out
 }
 
-// standingFor returns what is kept with the database's name that is on record for an
+// withRecordedName returns what is preserved with the database's name that is on record for an
 // object of that UID. Whatever somebody has written there instead, provider-sql would
 // change another database, and it would go on until the request is mended.
-func standingFor(kept, observed *structpb.Struct, uid, name string) *structpb.Struct {
+func withRecordedName(preserved, observed *structpb.Struct, uid, name string) *structpb.Struct {
 	if uid == "" || name == "" || wire.StringAt(observed, "metadata", "uid") != uid {
-		return kept
+		return preserved
 	}
-	annotations := kept.GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue()
+	annotations := preserved.GetFields()["metadata"].GetStructValue().GetFields()["annotations"].GetStructValue()
 	if was, there := annotations.GetFields()[meta.AnnotationKeyExternalName]; there && was.GetStringValue() != name {
 		annotations.Fields[meta.AnnotationKeyExternalName] = structpb.NewStringValue(name)
 	}
-	return kept
+	return preserved
 }
 
 // asObserved returns what is desired of an object so that it stays just as it
@@ -136,8 +136,8 @@ func asObserved(s *structpb.Struct) *structpb.Struct {
 		}
 	}
 	for _, name := range []string{"labels", "annotations"} {
-		if kept := ours(observed.GetFields()[name].GetStructValue()); len(kept) > 0 {
-			metadata.Fields[name] = structpb.NewStructValue(&structpb.Struct{Fields: kept})
+		if preserved := ours(observed.GetFields()[name].GetStructValue()); len(preserved) > 0 {
+			metadata.Fields[name] = structpb.NewStructValue(&structpb.Struct{Fields: preserved})
 		}
 	}
 
@@ -152,11 +152,11 @@ func asObserved(s *structpb.Struct) *structpb.Struct {
 
 // ours returns the labels or annotations that this function sets.
 func ours(all *structpb.Struct) map[string]*structpb.Value {
-	kept := map[string]*structpb.Value{}
+	preserved := map[string]*structpb.Value{}
 	for name, v := range all.GetFields() {
 		if strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, "app.kubernetes.io/") || name == meta.AnnotationKeyExternalName {
-			kept[name] = v
+			preserved[name] = v
 		}
 	}
-	return kept
+	return preserved
 }
