@@ -41,7 +41,7 @@ type AccountWebhookConfig struct {
 
 // Validate the configuration.
 func (c AccountWebhookConfig) Validate() error {
-	errs := []error{c.Tenant.Validate(), validPatience("ACCOUNT_PATIENCE", c.Patience)}
+	errs := []error{c.Tenant.Validate(), validTimeout("ACCOUNT_PATIENCE", c.Patience)}
 	if u, err := url.Parse(c.URL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		errs = append(errs, errors.New("ACCOUNT_WEBHOOK_URL: must be an http:// or https:// address"))
 	}
@@ -97,12 +97,12 @@ func newTenantData(t Tenant) tenantData {
 func AccountWebhook(ctx context.Context, c AccountWebhookConfig) error {
 	signer, err := standardwebhooks.NewWebhook(c.Secret)
 	if err != nil {
-		return Hopeless(errors.New("cannot sign with ACCOUNT_WEBHOOK_SECRET: it is not base64"))
+		return Terminal(errors.New("cannot sign with ACCOUNT_WEBHOOK_SECRET: it is not base64"))
 	}
 	id := c.UID + ":" + c.Event
 	payload, err := json.Marshal(webhook{Type: c.Event, Timestamp: time.Now().UTC(), Data: newTenantData(c.Tenant)})
 	if err != nil {
-		return Hopeless(fmt.Errorf("cannot write the webhook: %w", err))
+		return Terminal(fmt.Errorf("cannot write the webhook: %w", err))
 	}
 
 	transport, err := c.authority().transport()
@@ -115,7 +115,7 @@ func AccountWebhook(ctx context.Context, c AccountWebhookConfig) error {
 		// A signed message goes where it was addressed to, and nowhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	err = patiently(ctx, c.Patience, func(ctx context.Context) error {
+	err = retryFor(ctx, c.Patience, func(ctx context.Context) error {
 		return deliver(ctx, client, signer, c.URL, id, payload)
 	})
 	if err != nil {
@@ -136,11 +136,11 @@ func deliver(ctx context.Context, client *http.Client, signer *standardwebhooks.
 	now := time.Now()
 	signature, err := signer.Sign(id, now, payload)
 	if err != nil {
-		return Hopeless(fmt.Errorf("cannot sign the webhook: %w", err))
+		return Terminal(fmt.Errorf("cannot sign the webhook: %w", err))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(payload))
 	if err != nil {
-		return Hopeless(errors.New("ACCOUNT_WEBHOOK_URL is not an address"))
+		return Terminal(errors.New("ACCOUNT_WEBHOOK_URL is not an address"))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(standardwebhooks.HeaderWebhookID, id)
@@ -182,9 +182,9 @@ func verdict(resp *http.Response, body []byte) error {
 	case code == http.StatusNotFound:
 		return fmt.Errorf("%w: is the portal deployed, and ACCOUNT_WEBHOOK_URL the address where it takes webhooks?", err)
 	case code == http.StatusMovedPermanently, code == http.StatusPermanentRedirect:
-		return Hopeless(fmt.Errorf("it answered %d: it has moved, and signed messages are not sent on: set ACCOUNT_WEBHOOK_URL to where it is now", code))
+		return Terminal(fmt.Errorf("it answered %d: it has moved, and signed messages are not sent on: set ACCOUNT_WEBHOOK_URL to where it is now", code))
 	case code >= 400:
-		return Hopeless(err)
+		return Terminal(err)
 	default:
 		// A passing redirect is somebody else's maintenance page.
 		return err

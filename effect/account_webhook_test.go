@@ -149,7 +149,7 @@ func TestAccountWebhookAnswers(t *testing.T) {
 		answer   func(n int, w http.ResponseWriter)
 		requests int
 		want     string
-		hopeless bool
+		terminal bool
 	}{
 		"Created":  {reason: "Any 2xx means taken.", answer: status(201), requests: 1},
 		"Accepted": {reason: "Any 2xx means taken.", answer: status(202), requests: 1},
@@ -202,11 +202,11 @@ func TestAccountWebhookAnswers(t *testing.T) {
 			answer:   status(400),
 			requests: 1,
 			want:     `the account portal did not take tenant.provisioned: it answered 400: "no <such> tenant"`,
-			hopeless: true,
+			terminal: true,
 		},
-		"Conflict":      {reason: "As above.", answer: status(409), requests: 1, want: "answered 409", hopeless: true},
-		"Gone":          {reason: "As above.", answer: status(410), requests: 1, want: "answered 410", hopeless: true},
-		"Unprocessable": {reason: "As above.", answer: status(422), requests: 1, want: "answered 422", hopeless: true},
+		"Conflict":      {reason: "As above.", answer: status(409), requests: 1, want: "answered 409", terminal: true},
+		"Gone":          {reason: "As above.", answer: status(410), requests: 1, want: "answered 410", terminal: true},
+		"Unprocessable": {reason: "As above.", answer: status(422), requests: 1, want: "answered 422", terminal: true},
 		"Moved": {
 			reason: "A signed message isn't sent elsewhere.",
 			answer: func(_ int, w http.ResponseWriter) {
@@ -215,7 +215,7 @@ func TestAccountWebhookAnswers(t *testing.T) {
 			},
 			requests: 1,
 			want:     "set ACCOUNT_WEBHOOK_URL",
-			hopeless: true,
+			terminal: true,
 		},
 		"Maintenance": {
 			reason: "A passing redirect passes.",
@@ -236,8 +236,8 @@ func TestAccountWebhookAnswers(t *testing.T) {
 			if (err == nil) != (tc.want == "") || (err != nil && !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("\n%s\nerror: want %q, got %v", tc.reason, tc.want, err)
 			}
-			if IsHopeless(err) != tc.hopeless {
-				t.Errorf("\n%s\nhopeless: want %t", tc.reason, tc.hopeless)
+			if IsTerminal(err) != tc.terminal {
+				t.Errorf("\n%s\nhopeless: want %t", tc.reason, tc.terminal)
 			}
 			if p.requests != tc.requests {
 				t.Errorf("\n%s\nrequests: want %d, got %d", tc.reason, tc.requests, p.requests)
@@ -258,7 +258,7 @@ func TestAccountWebhookWrongSecret(t *testing.T) {
 	c := p.config()
 	c.Secret = "whsec_" + strings.Repeat("A", 32)
 	err := AccountWebhook(t.Context(), c)
-	if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "is ACCOUNT_WEBHOOK_SECRET the portal's?") {
+	if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "is ACCOUNT_WEBHOOK_SECRET the portal's?") {
 		t.Errorf("want an error that names the Secret and is worth a retry, got %v", err)
 	}
 	if len(p.taken) != 0 {
@@ -302,7 +302,7 @@ func TestAccountWebhookUnreachable(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			err := AccountWebhook(ctx, c)
-			if err == nil || IsHopeless(err) || ctx.Err() != nil {
+			if err == nil || IsTerminal(err) || ctx.Err() != nil {
 				t.Errorf("want an error that is worth a retry, within its patience, got %v", err)
 			}
 			if err != nil && strings.Contains(err.Error(), "hunter2") {

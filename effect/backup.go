@@ -415,7 +415,7 @@ func (b *backup) hasFilestore(ctx context.Context) (bool, error) {
 	info, err := root.Lstat(b.Database)
 	switch {
 	case err == nil && !info.IsDir():
-		return false, Hopeless(errors.New("it must be a directory, and not a link or a file"))
+		return false, Terminal(errors.New("it must be a directory, and not a link or a file"))
 	case err == nil:
 		return true, nil
 	case !errors.Is(err, fs.ErrNotExist):

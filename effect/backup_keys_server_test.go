@@ -130,7 +130,7 @@ func TestBackupKeys(t *testing.T) {
 	}
 	half := s.retention()
 	delete(half, "BACKUP_RETENTION_SECRET_ACCESS_KEY")
-	if code, log := runChild(t, "backup-retention", half); code != ExitHopeless || !strings.Contains(log, "only one of them") {
+	if code, log := runChild(t, "backup-retention", half); code != ExitTerminal || !strings.Contains(log, "only one of them") {
 		t.Errorf("half a pair of keys: %d\n%s", code, log)
 	}
 }

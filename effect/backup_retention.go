@@ -49,7 +49,7 @@ func (c BackupRetentionConfig) storage() Storage {
 func BackupRetention(ctx context.Context, c BackupRetentionConfig) error {
 	base, err := parseLocation(c.Base)
 	if err != nil {
-		return Hopeless(err)
+		return Terminal(err)
 	}
 	storage := c.storage()
 	dir, err := storage.open(base)

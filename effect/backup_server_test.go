@@ -534,7 +534,7 @@ func TestBackupServersFail(t *testing.T) {
 			code:    ExitFailed, says: "repository",
 		},
 		"WrongSecretKey": {
-			reason:  "A Secret can be rotated: it isn't hopeless.",
+			reason:  "A Secret can be rotated: it isn't terminal.",
 			environ: map[string]string{"AWS_SECRET_ACCESS_KEY": "hush-4711"},
 			code:    ExitFailed, says: "refuses the credentials",
 		},
@@ -578,12 +578,12 @@ func TestBackupServersFail(t *testing.T) {
 			environ: map[string]string{
 				"RESTIC_REPOSITORY": v.s3.Repository("globex-023"), "BACKUP_RETENTION_DAYS": "0", "PGSSLMODE": "maybe",
 			},
-			code: ExitHopeless, says: "BACKUP_RETENTION_DAYS",
+			code: ExitTerminal, says: "BACKUP_RETENTION_DAYS",
 		},
 		"AnothersRepository": {
 			reason:  "The name of the repository must be the tenant's own.",
 			environ: map[string]string{"RESTIC_REPOSITORY": v.s3.Repository("acme-024")},
-			code:    ExitHopeless, says: "each tenant has a repository of its own",
+			code:    ExitTerminal, says: "each tenant has a repository of its own",
 		},
 	}
 	for name, tc := range cases {
@@ -702,7 +702,7 @@ func TestBackupWithoutFilestore(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), filepath.Join(v.root, acme.Database)); err != nil {
 		t.Fatal(err)
 	}
-	if code, log := runChild(t, "backup", v.environ(acme)); code != ExitHopeless || !strings.Contains(log, "not a link") {
+	if code, log := runChild(t, "backup", v.environ(acme)); code != ExitTerminal || !strings.Contains(log, "not a link") {
 		t.Errorf("a filestore that is a link: %d\n%s", code, log)
 	}
 }
@@ -770,7 +770,7 @@ func TestFinalBackup(t *testing.T) {
 	mustRun(t, "final-backup", again)
 
 	environ["BACKUP_OCCASION"] = "a, b"
-	if code, log := runChild(t, "final-backup", environ); code != ExitHopeless || !strings.Contains(log, "BACKUP_OCCASION") {
+	if code, log := runChild(t, "final-backup", environ); code != ExitTerminal || !strings.Contains(log, "BACKUP_OCCASION") {
 		t.Errorf("an occasion that is no tag: %d\n%s", code, log)
 	}
 }
@@ -1220,11 +1220,11 @@ func TestRestore(t *testing.T) {
 	rows, files := content(t, v.pg, acme.Database), fileSums(t, filepath.Join(v.root, acme.Database))
 
 	environ := v.restores(acme.Database, nil)
-	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "exists, and nothing is ever restored over") {
+	if code, log := runChild(t, "restore", environ); code != ExitTerminal || !strings.Contains(log, "exists, and nothing is ever restored over") {
 		t.Fatalf("restored over an existing database: %d\n%s", code, log)
 	}
 	v.pg.Exec(t, servers.PostgresSuperuser, maintenanceDatabase, fmt.Sprintf("ALTER DATABASE %s RENAME TO broken", quote(acme.Database)))
-	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "exists, and nothing is ever restored over") {
+	if code, log := runChild(t, "restore", environ); code != ExitTerminal || !strings.Contains(log, "exists, and nothing is ever restored over") {
 		t.Fatalf("restored over an existing filestore: %d\n%s", code, log)
 	}
 	if err := os.Rename(filepath.Join(v.root, acme.Database), filepath.Join(v.root, "broken")); err != nil {
@@ -1255,7 +1255,7 @@ func TestRestore(t *testing.T) {
 
 	t.Run("Earlier", func(t *testing.T) {
 		environ := v.restores(acme.Database, map[string]string{"RESTORE_RUN": earlier})
-		if code, log := runChild(t, "restore", environ); code != ExitHopeless {
+		if code, log := runChild(t, "restore", environ); code != ExitTerminal {
 			t.Errorf("another run is restored over what was restored: %d\n%s", code, log)
 		}
 		v.lose(t, acme.Database)
@@ -1265,7 +1265,7 @@ func TestRestore(t *testing.T) {
 		}
 		environ["RESTORE_RUN"] = "20200101T000000Z-nosuch"
 		environ["RESTORE_AS"] = "other.planapulse.app"
-		if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, earlier) {
+		if code, log := runChild(t, "restore", environ); code != ExitTerminal || !strings.Contains(log, earlier) {
 			t.Errorf("a run that there isn't, for which those are named that there are: %d\n%s", code, log)
 		}
 	})
@@ -1287,12 +1287,12 @@ func TestRestore(t *testing.T) {
 	t.Run("Copy", func(t *testing.T) {
 		const copied = "acme-copy.planapulse.app"
 		environ := v.restores(copied, nil)
-		if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "set RESTORE_COPY to true") {
+		if code, log := runChild(t, "restore", environ); code != ExitTerminal || !strings.Contains(log, "set RESTORE_COPY to true") {
 			t.Fatalf("a copy is made that nobody asked for: %d\n%s", code, log)
 		}
 		own := v.restores(acme.Database, map[string]string{"RESTORE_COPY": "true", "RESTORE_RUN": earlier})
 		v.lose(t, acme.Database)
-		if code, log := runChild(t, "restore", own); code != ExitHopeless || !strings.Contains(log, "a copy needs another name") {
+		if code, log := runChild(t, "restore", own); code != ExitTerminal || !strings.Contains(log, "a copy needs another name") {
 			t.Fatalf("a copy of a tenant's own name: %d\n%s", code, log)
 		}
 		mustRun(t, "restore", v.restores(acme.Database, nil))
@@ -1353,7 +1353,7 @@ func TestRestoreOfTwoTenants(t *testing.T) {
 
 	environ := v.restores(acme.Database, nil)
 	code, log := runChild(t, "restore", environ)
-	if code != ExitHopeless {
+	if code != ExitTerminal {
 		t.Fatalf("the latest of two tenants is restored: %d\n%s", code, log)
 	}
 	for _, says := range []string{earlier, acme.UID, namesake.UID, kindFinal, acme.Database, "RESTORE_UID"} {
@@ -1369,7 +1369,7 @@ func TestRestoreOfTwoTenants(t *testing.T) {
 		t.Errorf("the earlier tenant had 540 attachments, got %d", n)
 	}
 	environ["RESTORE_UID"] = namesake.UID
-	if code, log := runChild(t, "restore", environ); code != ExitHopeless || !strings.Contains(log, "comes from run "+earlier) {
+	if code, log := runChild(t, "restore", environ); code != ExitTerminal || !strings.Contains(log, "comes from run "+earlier) {
 		t.Errorf("the earlier tenant's database is taken for the later one's: %d\n%s", code, log)
 	}
 	v.lose(t, acme.Database)

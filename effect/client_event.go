@@ -87,7 +87,7 @@ return {1, entry}
 func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 	e, err := newClientEvent(c, kind, time.Now())
 	if err != nil {
-		return Hopeless(fmt.Errorf("cannot write the event %s: %w", kind, err))
+		return Terminal(fmt.Errorf("cannot write the event %s: %w", kind, err))
 	}
 
 	quietRedis()
@@ -121,7 +121,7 @@ func publish(ctx context.Context, c ClientEventConfig, kind string) error {
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("told to stop before Redis at %s answered: %w", c.Address, err)
 	case redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOAUTH"):
-		// Not hopeless: a Secret can be put right while the Job goes on.
+		// Not terminal: a Secret can be put right while the Job goes on.
 		return fmt.Errorf("redis at %s refuses REDIS_USERNAME and REDIS_PASSWORD: %w", c.Address, err)
 	case redis.HasErrorPrefix(err, "NOPERM"), err != nil && strings.Contains(err.Error(), "user executing the script"):
 		return fmt.Errorf("the user of redis at %s may not add to %s: give it EVAL, EVALSHA, GET, SET, DEL and XADD on that key and on %s: %w", c.Address, c.Stream, key, err)

@@ -139,7 +139,7 @@ func TestClientEventUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = ClientProvisioned(t.Context(), c)
-	if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "PLANA:events at "+s.Address+" is not a stream") {
+	if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "PLANA:events at "+s.Address+" is not a stream") {
 		t.Errorf("want an error that says what is in the stream's place, got %v", err)
 	}
 	if err := admin.Del(t.Context(), servers.RedisStream).Err(); err != nil {
@@ -191,7 +191,7 @@ func TestClientEventRefused(t *testing.T) {
 				defer s.Client(t).Do(context.Background(), "ACL", "SETUSER", s.Username, "+xadd")
 			}
 			err = ClientProvisioned(t.Context(), c)
-			if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), tc.want) {
+			if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("\n%s\nwant %q, and worth a retry, got %v", tc.reason, tc.want, err)
 			}
 			if err != nil && strings.Contains(err.Error(), c.Password) {

@@ -77,7 +77,7 @@ func TestClientEventGarbage(t *testing.T) {
 				}
 			}()
 			err = ClientProvisioned(t.Context(), clientEventConfig(l.Addr().String()))
-			if err == nil || IsHopeless(err) {
+			if err == nil || IsTerminal(err) {
 				t.Errorf("\n%s\nwant an error that is worth a retry, got %v", tc.reason, err)
 			}
 		})

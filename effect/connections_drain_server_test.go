@@ -87,7 +87,7 @@ func TestConnectionsDrainWaits(t *testing.T) {
 	t.Run("Open", func(t *testing.T) {
 		acmes, _ := occupy(t, s, 3)
 		err := drainConfig(s).drain(t.Context(), time.Second)
-		if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "it still accepts connections") {
+		if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "it still accepts connections") {
 			t.Errorf("an open database can be closed until the next attempt: %v", err)
 		}
 		if got := alive(t, acmes); got != len(acmes) {
@@ -121,7 +121,7 @@ func TestConnectionsDrainWaits(t *testing.T) {
 		shut(t, s)
 		err := drainConfig(s).drain(t.Context(), 2*time.Second)
 		for _, want := range []string{"not done after 2s", fmt.Sprintf(`%d of "postgres"`, boss.PgConn().PID()), `"plana" may not end those of "postgres"`} {
-			if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), want) {
+			if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), want) {
 				t.Errorf("a superuser may leave until the next attempt, and somebody must tell him: want %s, got %v", want, err)
 			}
 		}
@@ -139,7 +139,7 @@ func TestConnectionsDrainWaits(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		if err := ConnectionsDrain(ctx, drainConfig(s)); err == nil || IsHopeless(err) || time.Since(began) > 5*time.Second {
+		if err := ConnectionsDrain(ctx, drainConfig(s)); err == nil || IsTerminal(err) || time.Since(began) > 5*time.Second {
 			t.Errorf("want it to give up hopefully in 5 s, got %v after %s", err, time.Since(began))
 		}
 	})

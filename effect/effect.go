@@ -20,11 +20,11 @@ import (
 )
 
 // Exit codes of an effect. A Job's podFailurePolicy tells them apart: a failed
-// attempt is worth another one, a hopeless one fails the Job at once.
+// attempt is worth another one, a terminal one fails the Job at once.
 const (
 	ExitDone     = 0
 	ExitFailed   = 1
-	ExitHopeless = 2
+	ExitTerminal = 2
 )
 
 // An Effect is one program that a Job runs.
@@ -57,7 +57,7 @@ func define[C any](name, does string, do func(context.Context, C) error) Effect 
 		run: func(ctx context.Context, environ map[string]string) error {
 			cfg, err := Parse[C](environ)
 			if err != nil {
-				return Hopeless(fmt.Errorf("cannot use the configuration: %w", err))
+				return Terminal(fmt.Errorf("cannot use the configuration: %w", err))
 			}
 			return do(ctx, cfg)
 		},
@@ -102,42 +102,42 @@ func Main(ctx context.Context, name string) int {
 	i := slices.IndexFunc(Effects(), func(e Effect) bool { return e.Name == name })
 	if i < 0 {
 		log.ErrorContext(ctx, "There is no such effect", "known", Names())
-		return ExitHopeless
+		return ExitTerminal
 	}
 
 	began := time.Now()
 	err := Effects()[i].Run(ctx, environ)
 	took := time.Since(began).Round(time.Millisecond).String()
 
-	var hopeless *hopelessError
+	var terminal *terminalError
 	switch {
 	case err == nil:
 		log.InfoContext(ctx, "Done", "took", took)
 		return ExitDone
-	case errors.As(err, &hopeless):
+	case errors.As(err, &terminal):
 		log.ErrorContext(ctx, "Failed, and another attempt would not help", "error", err.Error(), "took", took)
-		return ExitHopeless
+		return ExitTerminal
 	default:
 		log.ErrorContext(ctx, "Failed", "error", err.Error(), "took", took)
 		return ExitFailed
 	}
 }
 
-// Hopeless marks an error that no further attempt will get past, such as bad
+// Terminal marks an error that no further attempt will get past, such as bad
 // configuration or a database that belongs to somebody else.
-func Hopeless(err error) error {
+func Terminal(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &hopelessError{err}
+	return &terminalError{err}
 }
 
-// IsHopeless tells whether another attempt is pointless.
-func IsHopeless(err error) bool {
-	var h *hopelessError
+// IsTerminal tells whether another attempt is pointless.
+func IsTerminal(err error) bool {
+	var h *terminalError
 	return errors.As(err, &h)
 }
 
-type hopelessError struct{ error }
+type terminalError struct{ error }
 
-func (e *hopelessError) Unwrap() error { return e.error }
+func (e *terminalError) Unwrap() error { return e.error }

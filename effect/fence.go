@@ -37,9 +37,9 @@ const (
 	// quietFor is how long no session may be seen before the fence is believed.
 	quietFor = time.Second
 
-	// lockPatience is how long a statement waits for a session that has locked the
+	// lockTimeout is how long a statement waits for a session that has locked the
 	// database's row. Such a session is ended before the next attempt.
-	lockPatience = "2s"
+	lockTimeout = "2s"
 )
 
 // Fence makes sure that nobody can write to the tenant's database any more, and
@@ -118,7 +118,7 @@ func (c FenceConfig) shutOut(ctx context.Context, conn *pgx.Conn) (found bool, e
 	}
 
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
+		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+lockTimeout+"'"); err != nil {
 			return fmt.Errorf("cannot limit how long to wait for a lock: %w", err)
 		}
 		grantees, err := c.grantees(ctx, tx)

@@ -188,7 +188,7 @@ func TestFenceRefuses(t *testing.T) {
 		boss := s.Connect(t, servers.PostgresSuperuser, acme.Database)
 		err := fenceConfig(s).fence(t.Context(), 3*time.Second)
 		for _, want := range []string{"not done after 3s", fmt.Sprintf(`%d of "postgres"`, boss.PgConn().PID()), `"plana" may not end those of "postgres"`} {
-			if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), want) {
+			if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), want) {
 				t.Errorf("want it to say whose session is left: want %s, got %v", want, err)
 			}
 		}
@@ -302,7 +302,7 @@ func TestFencePrepared(t *testing.T) {
 	handOver(t, s, servers.PostgresAdmin)
 
 	err := Fence(t.Context(), fenceConfig(s))
-	if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "as a superuser, in that database, ROLLBACK PREPARED 'it''s acme''s'") || strings.Contains(err.Error(), "beta") {
+	if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "as a superuser, in that database, ROLLBACK PREPARED 'it''s acme''s'") || strings.Contains(err.Error(), "beta") {
 		t.Errorf("want it to say how to end acme's, and acme's only: %v", err)
 	}
 	if mayConnect(t, s, servers.PostgresOdoo, acme.Database) || alive(t, acmes) > 0 {
@@ -452,9 +452,9 @@ func TestFenceBadInput(t *testing.T) {
 		// unfence says, "" for the same.
 		unfence string
 	}{
-		"NoDatabase":      {map[string]string{"TENANT_DATABASE": ""}, ExitHopeless, "TENANT_DATABASE", ""},
-		"AnothersName":    {map[string]string{"TENANT_DATABASE": neighbour}, ExitHopeless, "must start with the tenant's name", ""},
-		"Template":        {map[string]string{"TENANT_DATABASE": "template1"}, ExitHopeless, "must be lower-case DNS labels", ""},
+		"NoDatabase":      {map[string]string{"TENANT_DATABASE": ""}, ExitTerminal, "TENANT_DATABASE", ""},
+		"AnothersName":    {map[string]string{"TENANT_DATABASE": neighbour}, ExitTerminal, "must start with the tenant's name", ""},
+		"Template":        {map[string]string{"TENANT_DATABASE": "template1"}, ExitTerminal, "must be lower-case DNS labels", ""},
 		"WrongPassword":   {map[string]string{"PGPASSWORD": "no"}, ExitFailed, "password authentication failed", ""},
 		"NotProvisioning": {map[string]string{"PGUSER": servers.PostgresBackup}, ExitFailed, "rather than to PGUSER", `it belongs to role "odoo", for whom PGUSER "plana_backup" can't do this: as the owner or a superuser, GRANT CONNECT`},
 	} {

@@ -38,7 +38,7 @@ func openDirectory(root *os.Root, database string) (dir *os.Root, exists bool, e
 		return nil, false, fmt.Errorf("cannot look at directory %q of the filestore: %w", database, err)
 	}
 	if !want.IsDir() {
-		return nil, true, Hopeless(fmt.Errorf("%q in the filestore must be a directory, but is a %s", database, kind(want.Mode())))
+		return nil, true, Terminal(fmt.Errorf("%q in the filestore must be a directory, but is a %s", database, kind(want.Mode())))
 	}
 	dir, err = root.OpenRoot(database)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,7 +63,7 @@ func openFile(dir *os.Root, name string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if !want.Mode().IsRegular() {
-		return nil, nil, Hopeless(fmt.Errorf("%q must be a file, but is a %s", name, kind(want.Mode())))
+		return nil, nil, Terminal(fmt.Errorf("%q must be a file, but is a %s", name, kind(want.Mode())))
 	}
 	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {

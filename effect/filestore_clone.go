@@ -204,11 +204,11 @@ func (c FilestoreCloneConfig) claim(dir, template *os.Root) (complete bool, err 
 	unmarked := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case unmarked && foreign != "":
-		return false, Hopeless(fmt.Errorf("the tenant's directory has files already, %q for one, and no mark that says whose they are: if nobody needs them, remove the directory", foreign))
+		return false, Terminal(fmt.Errorf("the tenant's directory has files already, %q for one, and no mark that says whose they are: if nobody needs them, remove the directory", foreign))
 	case err != nil && !unmarked:
 		return false, err
 	case !unmarked && !c.owns(m):
-		return false, Hopeless(fmt.Errorf("the directory belongs to tenant %q, and this one is %s: if that tenant is gone, remove the directory", m.Tenant+"/"+m.UID, c.mark()))
+		return false, Terminal(fmt.Errorf("the directory belongs to tenant %q, and this one is %s: if that tenant is gone, remove the directory", m.Tenant+"/"+m.UID, c.mark()))
 	case complete:
 		return true, nil
 	}
@@ -272,7 +272,7 @@ func readCloneMark(dir *os.Root, name string) (cloneMark, error) {
 	}
 	if err == nil {
 		if jsonErr := json.Unmarshal(data, &m); jsonErr != nil {
-			err = Hopeless(jsonErr)
+			err = Terminal(jsonErr)
 		}
 	}
 	if err != nil {
@@ -367,7 +367,7 @@ func (cl *cloner) add(ctx context.Context, name string, entry fs.DirEntry) error
 			return fmt.Errorf("%q: %w", name, err)
 		}
 	default:
-		return Hopeless(fmt.Errorf("%q in the template is a %s, which Odoo never creates: remove it", name, kind(entry.Type())))
+		return Terminal(fmt.Errorf("%q in the template is a %s, which Odoo never creates: remove it", name, kind(entry.Type())))
 	}
 
 	if time.Since(cl.said) > progressInterval {
@@ -403,7 +403,7 @@ func (cl *cloner) addFile(ctx context.Context, name string) error {
 		cl.there++
 		return nil
 	case err == nil && !got.Mode().IsRegular():
-		return Hopeless(fmt.Errorf("the tenant's directory has a %s of that name", kind(got.Mode())))
+		return Terminal(fmt.Errorf("the tenant's directory has a %s of that name", kind(got.Mode())))
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -456,7 +456,7 @@ func resemble(root *os.Root, name string, like fs.FileInfo) error {
 		return err
 	}
 	if !got.IsDir() {
-		return Hopeless(fmt.Errorf("%q in the tenant's directory must be a directory, but is a %s", name, kind(got.Mode())))
+		return Terminal(fmt.Errorf("%q in the tenant's directory must be a directory, but is a %s", name, kind(got.Mode())))
 	}
 	dir, err := openList(root, name)
 	if err != nil {
@@ -500,5 +500,5 @@ func giveAway(f *os.File, like fs.FileInfo) error {
 	if mode := like.Mode(); mode&others != 0 || (was.Gid == want.Gid && mode&group != 0) {
 		return nil
 	}
-	return Hopeless(fmt.Errorf("what is created here belongs to user %d and group %d, but the template's files to %d and %d, so that Odoo could not use it: run this Job as user %d", was.Uid, was.Gid, want.Uid, want.Gid, want.Uid))
+	return Terminal(fmt.Errorf("what is created here belongs to user %d and group %d, but the template's files to %d and %d, so that Odoo could not use it: run this Job as user %d", was.Uid, was.Gid, want.Uid, want.Gid, want.Uid))
 }

@@ -72,7 +72,7 @@ func takeSurvey(ctx context.Context, dir *os.Root) (*survey, error) {
 
 func (s *survey) look(ctx context.Context, name string, depth int) error {
 	if depth > surveyDepth {
-		return Hopeless(fmt.Errorf("directory %q is nested deeper than %d, which Odoo never does: move it away", excerptOf(name), surveyDepth))
+		return Terminal(fmt.Errorf("directory %q is nested deeper than %d, which Odoo never does: move it away", excerptOf(name), surveyDepth))
 	}
 	d, err := openList(s.dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -116,7 +116,7 @@ func (s *survey) add(ctx context.Context, name string, e fs.DirEntry, depth int)
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if onDisk := stat.Blocks * statBlock; ok && info.Size() > surveySparse && onDisk < info.Size()/surveyOnDisk {
-		return Hopeless(fmt.Errorf("file %q is %d bytes long, of which %d are on disk: Odoo writes no such file, and to read it would take hours. Move it away", name, info.Size(), onDisk))
+		return Terminal(fmt.Errorf("file %q is %d bytes long, of which %d are on disk: Odoo writes no such file, and to read it would take hours. Move it away", name, info.Size(), onDisk))
 	}
 	s.files++
 	s.bytes += info.Size()

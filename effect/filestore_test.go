@@ -150,7 +150,7 @@ func TestFilestoreCloneRefuses(t *testing.T) {
 		reason   string
 		prepare  func(t *testing.T, root string)
 		want     string
-		hopeless bool
+		terminal bool
 	}{
 		"NoTemplate": {
 			reason:  "A template without files is a wrong name or a wrong volume, until somebody says that it isn't.",
@@ -169,19 +169,19 @@ func TestFilestoreCloneRefuses(t *testing.T) {
 				symlink(t, neighbour, filepath.Join(root, template))
 			},
 			want:     "must be a directory, but is a symbolic link",
-			hopeless: true,
+			terminal: true,
 		},
 		"TenantIsLink": {
 			reason:   "A tenant's directory that is a link could lead to another tenant's files.",
 			prepare:  func(t *testing.T, root string) { symlink(t, neighbour, directory(root, "")) },
 			want:     "must be a directory, but is a symbolic link",
-			hopeless: true,
+			terminal: true,
 		},
 		"LinkInTemplate": {
 			reason:   "Odoo creates no links, and following one leads anywhere.",
 			prepare:  func(t *testing.T, root string) { symlink(t, "/etc/passwd", filepath.Join(root, template, "zz")) },
 			want:     `"zz" in the template is a symbolic link`,
-			hopeless: true,
+			terminal: true,
 		},
 		"SpecialInTemplate": {
 			reason: "Reading a named pipe would wait forever.",
@@ -191,7 +191,7 @@ func TestFilestoreCloneRefuses(t *testing.T) {
 				}
 			},
 			want:     `"zz" in the template is a named pipe`,
-			hopeless: true,
+			terminal: true,
 		},
 		"LinkInTenant": {
 			reason: "A directory of the tenant's that is a link would let the clone write to another tenant.",
@@ -200,13 +200,13 @@ func TestFilestoreCloneRefuses(t *testing.T) {
 				symlink(t, "../"+neighbour, directory(root, "checklist"))
 			},
 			want:     "must be a directory, but is a symbolic link",
-			hopeless: true,
+			terminal: true,
 		},
 		"Unmarked": {
 			reason:   "Files that nobody has marked may be the last copy of somebody's.",
 			prepare:  func(t *testing.T, root string) { write(t, directory(root, "ab/abcd"), "precious") },
 			want:     `has files already, "ab" for one`,
-			hopeless: true,
+			terminal: true,
 		},
 		"EarlierTenant": {
 			reason: "A tenant of that name that was there before has another UID.",
@@ -214,13 +214,13 @@ func TestFilestoreCloneRefuses(t *testing.T) {
 				write(t, directory(root, cloneComplete), strings.Replace(acmesMark, acme.UID, "1234", 1))
 			},
 			want:     `the directory belongs to tenant "acme/1234"`,
-			hopeless: true,
+			terminal: true,
 		},
 		"GarbledMark": {
 			reason:   "A mark that can't be read is nobody's.",
 			prepare:  func(t *testing.T, root string) { write(t, directory(root, cloneBegun), "\x00") },
 			want:     "which says whose that is",
-			hopeless: true,
+			terminal: true,
 		},
 	}
 	for name, tc := range cases {
@@ -231,8 +231,8 @@ func TestFilestoreCloneRefuses(t *testing.T) {
 			tc.prepare(t, root)
 
 			err := FilestoreClone(t.Context(), cloneConfig(root))
-			if err == nil || !strings.Contains(err.Error(), tc.want) || IsHopeless(err) != tc.hopeless {
-				t.Errorf("%s\nwant hopeless %t: %s\ngot  hopeless %t: %v", tc.reason, tc.hopeless, tc.want, IsHopeless(err), err)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || IsTerminal(err) != tc.terminal {
+				t.Errorf("%s\nwant terminal %t: %s\ngot  terminal %t: %v", tc.reason, tc.terminal, tc.want, IsTerminal(err), err)
 			}
 			if name == "NoVolume" {
 				return
@@ -362,7 +362,7 @@ func TestFilestoreCloneAsSomebodyElse(t *testing.T) {
 		"CannotBeOdoos": {
 			reason: "Directories that Odoo can't write to are found now, not at the first upload.",
 			mode:   0o755,
-			want:   ExitHopeless,
+			want:   ExitTerminal,
 			log:    "run this Job as user 0",
 		},
 		"EverybodyWrites": {
@@ -475,7 +475,7 @@ func TestFilestoreCloneStopped(t *testing.T) {
 	fill(t, root, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := FilestoreClone(ctx, cloneConfig(root)); !errors.Is(err, context.Canceled) || IsHopeless(err) {
+	if err := FilestoreClone(ctx, cloneConfig(root)); !errors.Is(err, context.Canceled) || IsTerminal(err) {
 		t.Errorf("a stopped run must fail, with hope: %v", err)
 	}
 	if err := FilestoreClone(t.Context(), cloneConfig(root)); err != nil {
@@ -560,8 +560,8 @@ func TestFilestoreWipe(t *testing.T) {
 			for _, run := range []string{"first run", "second run"} {
 				err := FilestoreWipe(t.Context(), FilestoreWipeConfig{Tenant: acme, Filestore: Filestore{Root: root}})
 				if tc.want != "" {
-					if err == nil || !IsHopeless(err) || !strings.Contains(err.Error(), tc.want) {
-						t.Errorf("%s: %s: want hopeless %q, got %v", tc.reason, run, tc.want, err)
+					if err == nil || !IsTerminal(err) || !strings.Contains(err.Error(), tc.want) {
+						t.Errorf("%s: %s: want terminal %q, got %v", tc.reason, run, tc.want, err)
 					}
 					removeAll(t, filepath.Join(root, acme.Database))
 					break
@@ -661,7 +661,7 @@ func TestFilestoreWipeStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wipe := FilestoreWipeConfig{Tenant: acme, Filestore: Filestore{Root: root}}
-	if err := FilestoreWipe(ctx, wipe); !errors.Is(err, context.Canceled) || IsHopeless(err) {
+	if err := FilestoreWipe(ctx, wipe); !errors.Is(err, context.Canceled) || IsTerminal(err) {
 		t.Errorf("a stopped run must fail, with hope: %v", err)
 	}
 	if err := FilestoreWipe(t.Context(), wipe); err != nil {

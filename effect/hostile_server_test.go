@@ -503,7 +503,7 @@ func endsWell(t *testing.T, name string, code int, log string) {
 	message := lastError(log)
 	switch {
 	case code == ExitDone:
-	case code != ExitFailed && code != ExitHopeless:
+	case code != ExitFailed && code != ExitTerminal:
 		t.Errorf("%s exits with %d:\n%s", name, code, log)
 	case len(message) < 40:
 		t.Errorf("%s exits with %d, and doesn't say why: %q", name, code, message)

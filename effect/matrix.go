@@ -34,7 +34,7 @@ var roomName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
 // Validate the configuration.
 func (c Matrix) Validate() error {
-	errs := []error{validBaseURL("MATRIX_HOMESERVER", c.Homeserver), validPatience("MATRIX_PATIENCE", c.Patience)}
+	errs := []error{validBaseURL("MATRIX_HOMESERVER", c.Homeserver), validTimeout("MATRIX_PATIENCE", c.Patience)}
 	if !id.ValidateServerName(c.ServerName) {
 		errs = append(errs, fmt.Errorf("MATRIX_SERVER_NAME: %q must be a Matrix server name, such as planapulse.com", c.ServerName))
 	}
@@ -70,11 +70,11 @@ type homeserver struct {
 func (c Matrix) connect(ctx context.Context) (*homeserver, error) {
 	client, err := mautrix.NewClient(c.Homeserver, "", c.AccessToken)
 	if err != nil {
-		return nil, Hopeless(fmt.Errorf("cannot use MATRIX_HOMESERVER: %w", err))
+		return nil, Terminal(fmt.Errorf("cannot use MATRIX_HOMESERVER: %w", err))
 	}
 	client.UserAgent = "function-planaclient"
 	client.ResponseSizeLimit = 16 << 20
-	client.IgnoreRateLimit = true // Left to patiently, which also reads the answer's body.
+	client.IgnoreRateLimit = true // Left to retryFor, which also reads the answer's body.
 	transport, err := c.authority().transport()
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (c Matrix) connect(ctx context.Context) (*homeserver, error) {
 	}
 	// A server makes aliases under its own name only.
 	if server := me.UserID.Homeserver(); server != c.ServerName {
-		return nil, Hopeless(fmt.Errorf("MATRIX_SERVER_NAME is %s, but the homeserver at %s is %s", c.ServerName, c.Homeserver, server))
+		return nil, Terminal(fmt.Errorf("MATRIX_SERVER_NAME is %s, but the homeserver at %s is %s", c.ServerName, c.Homeserver, server))
 	}
 	client.UserID = me.UserID
 	return hs, nil
@@ -108,7 +108,7 @@ func (c Matrix) connect(ctx context.Context) (*homeserver, error) {
 // do a request, again for as long as the homeserver asks for patience, and
 // explain the ways it goes wrong.
 func (hs *homeserver) do(ctx context.Context, request func(context.Context) error) error {
-	return patiently(ctx, hs.patience, func(ctx context.Context) error {
+	return retryFor(ctx, hs.patience, func(ctx context.Context) error {
 		err := request(ctx)
 		var answer mautrix.HTTPError
 		if err == nil || !errors.As(err, &answer) {
@@ -118,10 +118,10 @@ func (hs *homeserver) do(ctx context.Context, request func(context.Context) erro
 		case answer.IsStatus(http.StatusTooManyRequests):
 			return retryable(err, askedPatience(answer))
 		case errors.Is(err, mautrix.MUnknownToken), errors.Is(err, mautrix.MMissingToken), errors.Is(err, mautrix.MUserDeactivated):
-			// Not hopeless: a Secret can be put right while the Job goes on.
+			// Not terminal: a Secret can be put right while the Job goes on.
 			return fmt.Errorf("the homeserver refuses MATRIX_ACCESS_TOKEN: %w", err)
 		case errors.Is(err, mautrix.MExclusive), errors.Is(err, mautrix.MInvalidParam), errors.Is(err, mautrix.MBadJSON):
-			return Hopeless(err)
+			return Terminal(err)
 		default:
 			return err
 		}

@@ -131,7 +131,7 @@ func (hs *homeserver) refuseStranger(ctx context.Context, room id.RoomID, alias 
 	case creator == hs.client.UserID:
 		return nil
 	}
-	return Hopeless(fmt.Errorf("alias %s leads to room %s, which %s made and not %s, so it isn't taken for the tenant's: as the homeserver's administrator, "+
+	return Terminal(fmt.Errorf("alias %s leads to room %s, which %s made and not %s, so it isn't taken for the tenant's: as the homeserver's administrator, "+
 		"take the alias away from that room, and reserve #support-* to %s so that nobody else can have such an alias", alias, room, creator, hs.client.UserID, hs.client.UserID))
 }
 

@@ -66,7 +66,7 @@ func MatrixRoomRetire(ctx context.Context, c MatrixRoomRetireConfig) error {
 	}
 	if len(stayed) > 0 {
 		// A second run would not find the room, and call this a success.
-		return Hopeless(fmt.Errorf("room %s (%s) is retired, but %s has not the power to put out %v: ask them to leave",
+		return Terminal(fmt.Errorf("room %s (%s) is retired, but %s has not the power to put out %v: ask them to leave",
 			room, c.retiredName(), hs.client.UserID, stayed))
 	}
 	slog.InfoContext(ctx, "Retired the support room", "alias", c.alias(), "room", room, "name", c.retiredName())

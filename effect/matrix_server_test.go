@@ -272,7 +272,7 @@ func TestMatrixRoomTaken(t *testing.T) {
 		code int
 		says string
 	}{
-		"matrix-room-create": {ExitHopeless, "take the alias away from that room"},
+		"matrix-room-create": {ExitTerminal, "take the alias away from that room"},
 		"matrix-room-retire": {ExitFailed, "is not a member of room"},
 	} {
 		code, log := runChild(t, effect, w.environ(room))
@@ -300,7 +300,7 @@ func TestMatrixRoomEquals(t *testing.T) {
 	}
 
 	code, log := runChild(t, "matrix-room-retire", w.environ(room))
-	if code != ExitHopeless || !strings.Contains(log, "ask them to leave") || !strings.Contains(log, w.boris.UserID.String()) || strings.Contains(log, w.anna.UserID.String()) {
+	if code != ExitTerminal || !strings.Contains(log, "ask them to leave") || !strings.Contains(log, w.boris.UserID.String()) || strings.Contains(log, w.anna.UserID.String()) {
 		t.Errorf("who can't be put out is named, and nobody else: exit code %d:\n%s", code, log)
 	}
 	if found := w.find(t, room); found != "" {
@@ -328,7 +328,7 @@ func TestMatrixRefused(t *testing.T) {
 		"ServerName": {
 			reason: "A homeserver makes aliases under its own name only.",
 			change: map[string]string{"MATRIX_SERVER_NAME": "other.example"},
-			code:   ExitHopeless,
+			code:   ExitTerminal,
 			want:   "MATRIX_SERVER_NAME is other.example, but the homeserver at " + w.URL + " is matrix.test",
 		},
 		"Invite": {
@@ -375,7 +375,7 @@ func TestMatrixOutage(t *testing.T) {
 	w.wantFresh(t, room)
 
 	w.Stop(t)
-	if err := MatrixRoomRetire(context.Background(), MatrixRoomRetireConfig{Tenant: acme, Matrix: matrixConfig(w.URL)}); err == nil || IsHopeless(err) {
+	if err := MatrixRoomRetire(context.Background(), MatrixRoomRetireConfig{Tenant: acme, Matrix: matrixConfig(w.URL)}); err == nil || IsTerminal(err) {
 		t.Errorf("a server that is down: want an error that is worth a retry, got %v", err)
 	}
 }

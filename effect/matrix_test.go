@@ -177,7 +177,7 @@ func TestMatrixRoomCreateStranger(t *testing.T) {
 				}
 			})
 			err := MatrixRoomCreate(t.Context(), MatrixRoomCreateConfig{Tenant: acme, Matrix: matrixConfig(hs.URL), Invite: []string{"@support:matrix.test"}})
-			if !IsHopeless(err) || !strings.Contains(err.Error(), "take the alias away from that room") {
+			if !IsTerminal(err) || !strings.Contains(err.Error(), "take the alias away from that room") {
 				t.Errorf("\n%s\nwant a terminal error that says what to do, got %v", tc.reason, err)
 			}
 			for _, r := range hs.requests {
@@ -259,7 +259,7 @@ func TestMatrixGarbage(t *testing.T) {
 				"create": MatrixRoomCreate(t.Context(), MatrixRoomCreateConfig{Tenant: acme, Matrix: matrixConfig(hs.URL)}),
 				"retire": MatrixRoomRetire(t.Context(), MatrixRoomRetireConfig{Tenant: acme, Matrix: matrixConfig(hs.URL)}),
 			} {
-				if err == nil || IsHopeless(err) {
+				if err == nil || IsTerminal(err) {
 					t.Errorf("\n%s\n%s: want an error that is worth a retry, got %v", tc.reason, effect, err)
 				}
 				if err != nil && strings.Contains(err.Error(), "hunter2") {
@@ -275,7 +275,7 @@ func TestMatrixUnreachable(t *testing.T) {
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
 	err := MatrixRoomRetire(t.Context(), MatrixRoomRetireConfig{Tenant: acme, Matrix: matrixConfig(closed.URL)})
-	if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "connection refused") {
+	if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("want an error that says so and is worth a retry, got %v", err)
 	}
 

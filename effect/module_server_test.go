@@ -97,13 +97,13 @@ func TestModuleGrantFails(t *testing.T) {
 		reason   string
 		sql      string
 		want     string
-		hopeless bool
+		terminal bool
 	}{
 		"OtherTenant": {
 			reason:   "Nobody is let into another tenant's database.",
 			sql:      "GRANT CREATE ON SCHEMA public TO odoo; SET ROLE odoo; CREATE TABLE ir_config_parameter (key varchar, value text); INSERT INTO ir_config_parameter VALUES ('planaclient.tenant', 'beta/1234')",
 			want:     `it belongs to tenant "beta/1234"`,
-			hopeless: true,
+			terminal: true,
 		},
 		"NotGranted": {
 			reason: "The page on installing says what template1 needs, and so does the error.",
@@ -121,8 +121,8 @@ func TestModuleGrantFails(t *testing.T) {
 			emptyDatabase(t, s)
 			s.Exec(t, servers.PostgresSuperuser, acme.Database, tc.sql)
 			err := ModuleGrant(t.Context(), grantConfig(s))
-			if err == nil || IsHopeless(err) != tc.hopeless || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("%s\nwant hopeless %t: %s\ngot  hopeless %t: %v", tc.reason, tc.hopeless, tc.want, IsHopeless(err), err)
+			if err == nil || IsTerminal(err) != tc.terminal || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s\nwant terminal %t: %s\ngot  terminal %t: %v", tc.reason, tc.terminal, tc.want, IsTerminal(err), err)
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestModuleVerify(t *testing.T) {
 		reason   string
 		modules  string
 		want     string
-		hopeless bool
+		terminal bool
 	}{
 		"Installed": {
 			reason:  "What is installed is all that counts, however often it was asked for.",
@@ -177,13 +177,13 @@ func TestModuleVerify(t *testing.T) {
 			reason:   "Odoo says nothing about a module that it doesn't have, and never will have.",
 			modules:  "base,subscription_oca,crm",
 			want:     "are not installed: crm (to install), subscription_oca (not among the addons of this Odoo)",
-			hopeless: true,
+			terminal: true,
 		},
 		"Uninstallable": {
 			reason:   "No attempt installs what can't be installed.",
 			modules:  "account_accountant",
 			want:     "account_accountant (uninstallable with this Odoo)",
-			hopeless: true,
+			terminal: true,
 		},
 	}
 	for name, tc := range cases {
@@ -191,8 +191,8 @@ func TestModuleVerify(t *testing.T) {
 			config := ModuleVerifyConfig{Tenant: acme, Postgres: odooOf(s), Release: release, Modules: Modules{Modules: strings.Split(tc.modules, ",")}}
 			atOnce(t, 2, func() error {
 				err := ModuleVerify(t.Context(), config)
-				if (err == nil) != (tc.want == "") || IsHopeless(err) != tc.hopeless || err != nil && !strings.Contains(err.Error(), tc.want) {
-					return fmt.Errorf("%s\nwant hopeless %t: %s\ngot  hopeless %t: %w", tc.reason, tc.hopeless, tc.want, IsHopeless(err), err)
+				if (err == nil) != (tc.want == "") || IsTerminal(err) != tc.terminal || err != nil && !strings.Contains(err.Error(), tc.want) {
+					return fmt.Errorf("%s\nwant terminal %t: %s\ngot  terminal %t: %w", tc.reason, tc.terminal, tc.want, IsTerminal(err), err)
 				}
 				return nil
 			})
@@ -205,14 +205,14 @@ func TestModuleVerify(t *testing.T) {
 	t.Run("NeverInitialised", func(t *testing.T) {
 		emptyDatabase(t, s)
 		err := ModuleVerify(t.Context(), ModuleVerifyConfig{Tenant: acme, Postgres: odooOf(s), Release: release, Modules: Modules{Modules: []string{"base"}}})
-		if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "Odoo has never initialised it") {
+		if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "Odoo has never initialised it") {
 			t.Errorf("an installer that did nothing can do it at the next attempt: %v", err)
 		}
 	})
 	t.Run("NoDatabase", func(t *testing.T) {
 		s.Exec(t, servers.PostgresSuperuser, "postgres", "DROP DATABASE "+quote(acme.Database)+" WITH (FORCE)")
 		err := ModuleVerify(t.Context(), ModuleVerifyConfig{Tenant: acme, Postgres: odooOf(s), Release: release, Modules: Modules{Modules: []string{"base"}}})
-		if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "does not exist") {
+		if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "does not exist") {
 			t.Errorf("a database that isn't there yet can come: %v", err)
 		}
 	})

@@ -52,23 +52,23 @@ func ModuleVerify(ctx context.Context, c ModuleVerifyConfig) error {
 	}
 
 	var missing []string
-	hopeless := false
+	terminal := false
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(c.Modules.Modules))) {
 		switch state, known := states[name]; {
 		case !known:
 			// Odoo writes down every module on its addons path, so this one isn't
 			// in the image, which is the same one at every attempt.
-			missing, hopeless = append(missing, name+" (not among the addons of this Odoo)"), true
+			missing, terminal = append(missing, name+" (not among the addons of this Odoo)"), true
 		case state == "uninstallable":
-			missing, hopeless = append(missing, name+" (uninstallable with this Odoo)"), true
+			missing, terminal = append(missing, name+" (uninstallable with this Odoo)"), true
 		case state != "installed":
 			missing = append(missing, fmt.Sprintf("%s (%s)", name, state))
 		}
 	}
 	if len(missing) > 0 {
 		err := fmt.Errorf("%d modules of database %q are not installed: %s", len(missing), c.Database, strings.Join(missing, ", "))
-		if hopeless {
-			return Hopeless(err)
+		if terminal {
+			return Terminal(err)
 		}
 		return err
 	}

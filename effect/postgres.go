@@ -98,7 +98,7 @@ func pgOptions() string {
 	return strings.Join(options, " ")
 }
 
-// connect to a database. Failing to is never hopeless: a Secret can be rotated,
+// connect to a database. Failing to is never terminal: a Secret can be rotated,
 // a grant given and a server started while the Job waits for its next attempt.
 func (p Postgres) connect(ctx context.Context, database string) (*pgx.Conn, error) {
 	target := url.URL{

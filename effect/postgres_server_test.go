@@ -181,8 +181,8 @@ func TestPostgresFails(t *testing.T) {
 			t.Run(name+"/"+effect, func(t *testing.T) {
 				t.Parallel()
 				err := run(t.Context())
-				if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), fmt.Sprintf("127.0.0.1:%d", p.Port)) {
-					t.Errorf("%s\nwant hope, the server and %q; got hopeless %t: %v", tc.reason, tc.want, IsHopeless(err), err)
+				if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), fmt.Sprintf("127.0.0.1:%d", p.Port)) {
+					t.Errorf("%s\nwant hope, the server and %q; got terminal %t: %v", tc.reason, tc.want, IsTerminal(err), err)
 				}
 				if err != nil && strings.Contains(err.Error(), p.Password) {
 					t.Errorf("the error says the password: %v", err)
@@ -204,7 +204,7 @@ func TestPostgresFails(t *testing.T) {
 				return TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: p, Release: release})
 			},
 		} {
-			if err := run(); err == nil || IsHopeless(err) || !strings.Contains(err.Error(), `PGUSER is "plana", and must be ODOO_ROLE, "odoo"`) {
+			if err := run(); err == nil || IsTerminal(err) || !strings.Contains(err.Error(), `PGUSER is "plana", and must be ODOO_ROLE, "odoo"`) {
 				t.Errorf("%s: the role that creates databases is let into a tenant's: %v", effect, err)
 			}
 		}
@@ -264,7 +264,7 @@ func TestPostgresHangs(t *testing.T) {
 		for effect, run := range databaseEffects(postgresOf(s)) {
 			began := time.Now()
 			err := run(ctx)
-			if took := time.Since(began); err == nil || IsHopeless(err) || !errors.Is(ctx.Err(), context.DeadlineExceeded) || took > 5*time.Second {
+			if took := time.Since(began); err == nil || IsTerminal(err) || !errors.Is(ctx.Err(), context.DeadlineExceeded) || took > 5*time.Second {
 				t.Errorf("%s: want it to give up hopefully in 5 s, got %v after %s", effect, err, took)
 			}
 		}

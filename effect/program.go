@@ -95,7 +95,7 @@ func (p program) run(ctx context.Context) error {
 	err := cmd.Run()
 	stderr.flush()
 	if errors.Is(err, exec.ErrNotFound) {
-		return Hopeless(fmt.Errorf("cannot run %s: it isn't in this image, which must be the effects image: %w", p.name, err))
+		return Terminal(fmt.Errorf("cannot run %s: it isn't in this image, which must be the effects image: %w", p.name, err))
 	}
 	if err != nil {
 		return &programError{program: strings.Join(append([]string{p.name}, firstWord(p.args)...), " "), says: stderr.tail(), err: err}

@@ -180,7 +180,7 @@ func (s Storage) repository(at location) (*repository, error) {
 func (s Storage) lookFor(ctx context.Context, at string) (repo *repository, found bool, err error) {
 	l, err := parseLocation(at)
 	if err != nil {
-		return nil, false, Hopeless(err)
+		return nil, false, Terminal(err)
 	}
 	if repo, err = s.repository(l); err != nil {
 		return nil, false, err
@@ -321,7 +321,7 @@ func (r *repository) create(ctx context.Context) error {
 // whenUnlocked runs what locks the repository, and again for as long as somebody
 // else's lock is in the way. Locks that nobody can hold any more are removed.
 func (r *repository) whenUnlocked(ctx context.Context, patience time.Duration, do func() error) error {
-	return patiently(ctx, patience, func(context.Context) error {
+	return retryFor(ctx, patience, func(context.Context) error {
 		// What is patient here is the waiting: a long backup isn't cut short.
 		err := do()
 		if !says(err, "already locked") {

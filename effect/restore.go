@@ -95,7 +95,7 @@ func Restore(ctx context.Context, c RestoreConfig) error {
 		return err
 	}
 	if !found {
-		return Hopeless(fmt.Errorf("there is no repository at %s", repo.at))
+		return Terminal(fmt.Errorf("there is no repository at %s", repo.at))
 	}
 
 	root, err := os.OpenRoot(c.Root)
@@ -156,7 +156,7 @@ func (r *restore) restore(ctx context.Context) error {
 		case err != nil:
 			return err
 		case whose != r.UID:
-			return Hopeless(fmt.Errorf("database %q exists, and comes from run %s of tenant %q, not of RESTORE_UID %s: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, run, whose, r.UID, r.As))
+			return Terminal(fmt.Errorf("database %q exists, and comes from run %s of tenant %q, not of RESTORE_UID %s: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, run, whose, r.UID, r.As))
 		}
 	}
 	switch {
@@ -167,12 +167,12 @@ func (r *restore) restore(ctx context.Context) error {
 		// Its files must be of the same run as its rows.
 		r.Run = unfinished
 	case exists && isUnfinished:
-		return Hopeless(fmt.Errorf("database %q is an unfinished restore of run %s, and not of %s: drop it to start again: DROP DATABASE %q", r.As, unfinished, r.Run, r.As))
+		return Terminal(fmt.Errorf("database %q is an unfinished restore of run %s, and not of %s: drop it to start again: DROP DATABASE %q", r.As, unfinished, r.Run, r.As))
 	case exists:
-		return Hopeless(fmt.Errorf("database %q exists, and nothing is ever restored over an existing one: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, r.As))
+		return Terminal(fmt.Errorf("database %q exists, and nothing is ever restored over an existing one: rename it, ALTER DATABASE %q RENAME TO …, or choose another RESTORE_AS", r.As, r.As))
 	default:
 		if _, err := r.root.Lstat(r.As); !errors.Is(err, fs.ErrNotExist) {
-			return Hopeless(fmt.Errorf("filestore directory %s exists, and nothing is ever restored over an existing one: rename it, or choose another RESTORE_AS", filepath.Join(r.Root, r.As)))
+			return Terminal(fmt.Errorf("filestore directory %s exists, and nothing is ever restored over an existing one: rename it, or choose another RESTORE_AS", filepath.Join(r.Root, r.As)))
 		}
 	}
 
@@ -243,10 +243,10 @@ func (r *restore) receipt(ctx context.Context) (receipt, error) {
 	chosen, err := choose(all, r.Run, r.UID)
 	var ambiguous *ambiguousError
 	if errors.As(err, &ambiguous) {
-		return receipt{}, Hopeless(fmt.Errorf("%w: %s", err, strings.Join(r.describe(ctx, ambiguous.candidates), "; ")))
+		return receipt{}, Terminal(fmt.Errorf("%w: %s", err, strings.Join(r.describe(ctx, ambiguous.candidates), "; ")))
 	}
 	if err != nil {
-		return receipt{}, Hopeless(err)
+		return receipt{}, Terminal(err)
 	}
 	got, err := r.repo.receipt(ctx, *chosen.receipt)
 	if err != nil {
@@ -254,13 +254,13 @@ func (r *restore) receipt(ctx context.Context) (receipt, error) {
 	}
 	// A name out of a repository becomes part of a path.
 	if err := validDatabaseName(got.Database); err != nil || got.Run != chosen.id || got.UID != chosen.uid {
-		return receipt{}, Hopeless(fmt.Errorf("the receipt of run %s isn't its own: it is of run %q, tenant %q, database %q", chosen.id, got.Run, got.UID, got.Database))
+		return receipt{}, Terminal(fmt.Errorf("the receipt of run %s isn't its own: it is of run %q, tenant %q, database %q", chosen.id, got.Run, got.UID, got.Database))
 	}
 	switch {
 	case r.isCopy(got) && !r.Copy:
-		return receipt{}, Hopeless(fmt.Errorf("run %s is a backup of database %q, and RESTORE_AS is %q: if that is to be a copy, with secrets of its own, set RESTORE_COPY to true; if not, correct RESTORE_AS or RESTIC_REPOSITORY", got.Run, got.Database, r.As))
+		return receipt{}, Terminal(fmt.Errorf("run %s is a backup of database %q, and RESTORE_AS is %q: if that is to be a copy, with secrets of its own, set RESTORE_COPY to true; if not, correct RESTORE_AS or RESTIC_REPOSITORY", got.Run, got.Database, r.As))
 	case !r.isCopy(got) && r.Copy:
-		return receipt{}, Hopeless(fmt.Errorf("RESTORE_COPY is true, and RESTORE_AS is the name of the database that was backed up, %q: a copy needs another name", got.Database))
+		return receipt{}, Terminal(fmt.Errorf("RESTORE_COPY is true, and RESTORE_AS is the name of the database that was backed up, %q: a copy needs another name", got.Database))
 	}
 	return got, nil
 }
@@ -478,7 +478,7 @@ func (r *restore) files(ctx context.Context, source receipt) error {
 	_, targetErr := r.root.Lstat(r.As)
 	_, restoredErr := r.root.Lstat(restored)
 	if targetErr == nil && restoredErr == nil {
-		return Hopeless(fmt.Errorf("directory %s appeared while the database was being restored: move it away", filepath.Join(r.Root, r.As)))
+		return Terminal(fmt.Errorf("directory %s appeared while the database was being restored: move it away", filepath.Join(r.Root, r.As)))
 	}
 	if targetErr == nil {
 		// An earlier run renamed it: it wasn't there before there was a database.

@@ -39,7 +39,7 @@ func (c SmokeTestConfig) Validate() error {
 	return errors.Join(
 		c.Tenant.Validate(),
 		validBaseURL("SMOKE_URL", c.URL),
-		validPatience("SMOKE_PATIENCE", c.Patience),
+		validTimeout("SMOKE_PATIENCE", c.Patience),
 	)
 }
 
@@ -60,7 +60,7 @@ func SmokeTest(ctx context.Context, c SmokeTestConfig) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 
-	err := patiently(ctx, c.Patience, func(ctx context.Context) error {
+	err := retryFor(ctx, c.Patience, func(ctx context.Context) error {
 		if err := smokeOnce(ctx, client, c); err != nil {
 			// Whatever is wrong, a worker that restarts or a database that
 			// appears puts it right.
@@ -149,7 +149,7 @@ func validBaseURL(variable, value string) error {
 	return nil
 }
 
-func validPatience(variable string, d time.Duration) error {
+func validTimeout(variable string, d time.Duration) error {
 	if d <= 0 {
 		return fmt.Errorf("%s: %s must be more than nothing, such as 2m", variable, d)
 	}

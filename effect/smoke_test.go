@@ -99,7 +99,7 @@ func TestSmokeTest(t *testing.T) {
 			if (err == nil) != (tc.want == "") || (err != nil && !strings.Contains(err.Error(), tc.want)) {
 				t.Errorf("\n%s\nerror: want %q, got %v", tc.reason, tc.want, err)
 			}
-			if IsHopeless(err) {
+			if IsTerminal(err) {
 				t.Errorf("\n%s\nhopeless: a database may appear, and a worker restart", tc.reason)
 			}
 			var want []string
@@ -131,7 +131,7 @@ func TestSmokeTestUnreachable(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
 			err := SmokeTest(t.Context(), SmokeTestConfig{Tenant: acme, URL: url, Patience: 2 * time.Second})
-			if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), "does not serve acme.planapulse.app") {
+			if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), "does not serve acme.planapulse.app") {
 				t.Errorf("want an error that is worth a retry, got %v", err)
 			}
 			if took := time.Since(began); took > 4*time.Second {

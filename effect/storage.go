@@ -29,9 +29,9 @@ type Storage struct {
 	CacheDir  string `env:"RESTIC_CACHE_DIR"                  doc:"Directory for restic's temporary files, a few hundred MiB at most, and for its cache of the repository's metadata, which saves downloads. When empty, there is no cache, and temporary files go where TMPDIR says."`
 }
 
-// storagePatience is how long object storage may take to answer one small
+// storageTimeout is how long object storage may take to answer one small
 // question before an effect says that it doesn't answer.
-const storagePatience = 20 * time.Second
+const storageTimeout = 20 * time.Second
 
 // A location is a directory of object storage, or of a file system, that holds a
 // repository or a number of them.
@@ -133,7 +133,7 @@ func (s Storage) open(l location) (files, error) {
 		Transport:  transport,
 	})
 	if err != nil {
-		return nil, Hopeless(fmt.Errorf("cannot use object storage at %s: %w", l, err))
+		return nil, Terminal(fmt.Errorf("cannot use object storage at %s: %w", l, err))
 	}
 	return &objects{client: client, at: l, authority: s.authority()}, nil
 }
@@ -214,7 +214,7 @@ type objects struct {
 }
 
 func (o *objects) exists(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	_, err := o.client.StatObject(ctx, o.at.bucket, path.Join(o.at.dir, name), minio.StatObjectOptions{})
 	if err == nil {
@@ -240,7 +240,7 @@ func (o *objects) list(ctx context.Context, dir string) ([]string, error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	var names []string
 	for object := range o.client.ListObjects(ctx, o.at.bucket, minio.ListObjectsOptions{Prefix: prefix}) {
@@ -256,7 +256,7 @@ func (o *objects) list(ctx context.Context, dir string) ([]string, error) {
 }
 
 func (o *objects) write(ctx context.Context, name string, content []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	// A bucket with a lock asks for the checksum.
 	options := minio.PutObjectOptions{SendContentMd5: true}
@@ -267,7 +267,7 @@ func (o *objects) write(ctx context.Context, name string, content []byte) error 
 }
 
 func (o *objects) remove(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, storagePatience)
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	if err := o.client.RemoveObject(ctx, o.at.bucket, path.Join(o.at.dir, name), minio.RemoveObjectOptions{}); err != nil {
 		return o.explain(ctx, err)
@@ -275,14 +275,14 @@ func (o *objects) remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// explain an error of the object storage. A refusal isn't hopeless: keys are
+// explain an error of the object storage. A refusal isn't terminal: keys are
 // rotated, and the next attempt is given the new ones.
 func (o *objects) explain(ctx context.Context, err error) error {
 	switch code := minio.ToErrorResponse(err).Code; {
 	case code == minio.AccessDenied, code == "SignatureDoesNotMatch", code == "InvalidAccessKeyId":
 		return fmt.Errorf("object storage at %s refuses the credentials (%s): check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do in bucket %s", o.at.endpoint, code, o.at.bucket)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("object storage at %s gave no answer within %s: %w", o.at.endpoint, storagePatience, err)
+		return fmt.Errorf("object storage at %s gave no answer within %s: %w", o.at.endpoint, storageTimeout, err)
 	}
 	return fmt.Errorf("object storage at %s: %w", o.at.endpoint, o.authority.explain(err))
 }

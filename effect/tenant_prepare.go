@@ -64,7 +64,7 @@ func (c TenantPrepareConfig) prepare(ctx context.Context, tx pgx.Tx) error {
 	}
 	needed := []string{"ir_config_parameter", "ir_model_data", "ir_module_module", "res_company", "res_partner", "res_users"}
 	if missing := has.missing(slices.Clone(needed)...); len(missing) > 0 {
-		return Hopeless(fmt.Errorf("it isn't an Odoo database: it has no table %s; was its template empty?", strings.Join(missing, ", ")))
+		return Terminal(fmt.Errorf("it isn't an Odoo database: it has no table %s; was its template empty?", strings.Join(missing, ", ")))
 	}
 	if err := c.refuseOthersTables(ctx, tx, needed); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (t Tenant) refuseOthersMark(mark string) error {
 	if mark == "" || mark == t.mark() {
 		return nil
 	}
-	return Hopeless(fmt.Errorf("it belongs to tenant %q, and this one is %q: drop or rename the database if that tenant is gone; to hand it over as it is, delete its system parameter %s", mark, t.mark(), markKey))
+	return Terminal(fmt.Errorf("it belongs to tenant %q, and this one is %q: drop or rename the database if that tenant is gone; to hand it over as it is, delete its system parameter %s", mark, t.mark(), markKey))
 }
 
 // readMark returns whose a database is, and nothing if it is nobody's yet.
@@ -187,7 +187,7 @@ func (c TenantPrepareConfig) refuseWrongVersion(ctx context.Context, tx pgx.Tx) 
 		return fmt.Errorf("cannot read which Odoo it is of: %w", err)
 	}
 	if !strings.HasPrefix(installed, c.Version+".") {
-		return Hopeless(fmt.Errorf("it is of Odoo %q, but the tenant wants %s: it was cloned from the wrong template, or is another one's", installed, c.Version))
+		return Terminal(fmt.Errorf("it is of Odoo %q, but the tenant wants %s: it was cloned from the wrong template, or is another one's", installed, c.Version))
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (c TenantPrepareConfig) refuseInService(ctx context.Context, tx pgx.Tx) err
 		return fmt.Errorf("cannot read its address: %w", err)
 	}
 	if url == c.url() {
-		return Hopeless(fmt.Errorf("it is in service already, at %s, but not marked as prepared: if it is this tenant's, set its system parameter %s to %q", url, markKey, c.mark()))
+		return Terminal(fmt.Errorf("it is in service already, at %s, but not marked as prepared: if it is this tenant's, set its system parameter %s to %q", url, markKey, c.mark()))
 	}
 	return nil
 }
@@ -322,14 +322,14 @@ func (c TenantPrepareConfig) nameOwner(ctx context.Context, tx pgx.Tx, has schem
 		FROM ir_model_data d JOIN res_users u ON u.id = d.res_id
 		WHERE d.module = 'base' AND d.name = 'user_admin' AND d.model = 'res.users'`).Scan(&admin, &adminPartner)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Hopeless(errors.New("the template has no user base.user_admin to make the owner's"))
+		return Terminal(errors.New("the template has no user base.user_admin to make the owner's"))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot find the user base.user_admin: %w", err)
 	}
 	err = tx.QueryRow(ctx, "SELECT id, partner_id FROM res_company ORDER BY id LIMIT 1").Scan(&company, &companyPartner)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Hopeless(errors.New("the template has no company"))
+		return Terminal(errors.New("the template has no company"))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot find the first company: %w", err)
@@ -414,9 +414,9 @@ func (c TenantPrepareConfig) refuseTaken(ctx context.Context, tx pgx.Tx, admin, 
 	case err != nil:
 		return fmt.Errorf("cannot look whether the owner's name is free: %w", err)
 	case login:
-		return Hopeless(fmt.Errorf("the template has another user whose login is %q: change that user in the template", c.OwnerEmail))
+		return Terminal(fmt.Errorf("the template has another user whose login is %q: change that user in the template", c.OwnerEmail))
 	case name:
-		return Hopeless(fmt.Errorf("the template has another company named %q: rename that company in the template", c.OwnerName))
+		return Terminal(fmt.Errorf("the template has another company named %q: rename that company in the template", c.OwnerName))
 	}
 	return nil
 }

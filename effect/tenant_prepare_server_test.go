@@ -369,8 +369,8 @@ func TestTenantPrepareAdopted(t *testing.T) {
 			before := readRows(t, s, acme.Database)
 
 			err := TenantPrepare(t.Context(), config)
-			if IsHopeless(err) != tc.fails || (err != nil) != tc.fails {
-				t.Errorf("%s\nwant hopeless: %t, got %v", tc.reason, tc.fails, err)
+			if IsTerminal(err) != tc.fails || (err != nil) != tc.fails {
+				t.Errorf("%s\nwant terminal: %t, got %v", tc.reason, tc.fails, err)
 			}
 			if diff := cmp.Diff(tc.want, changes(before, readRows(t, s, acme.Database))); diff != "" {
 				t.Errorf("%s\nchanges: -want, +got:\n%s", tc.reason, diff)
@@ -442,8 +442,8 @@ func TestTenantPrepareRefuses(t *testing.T) {
 			before := readRows(t, s, acme.Database)
 
 			err := TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release})
-			if err == nil || IsHopeless(err) == tc.hope || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("%s\nwant %q, hope %t; got hopeless %t: %v", tc.reason, tc.want, tc.hope, IsHopeless(err), err)
+			if err == nil || IsTerminal(err) == tc.hope || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s\nwant %q, hope %t; got terminal %t: %v", tc.reason, tc.want, tc.hope, IsTerminal(err), err)
 			}
 			if diff := changes(before, readRows(t, s, acme.Database)); len(diff) > 0 {
 				t.Errorf("%s: it has written all the same: %s", tc.reason, diff)
@@ -458,7 +458,7 @@ func TestTenantPrepareRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := TenantPrepare(t.Context(), TenantPrepareConfig{Tenant: acme, Postgres: odooOf(s), Release: release})
-		if err == nil || !IsHopeless(err) || !strings.Contains(err.Error(), "another company named") {
+		if err == nil || !IsTerminal(err) || !strings.Contains(err.Error(), "another company named") {
 			t.Errorf("company names are unique: %v", err)
 		}
 	})

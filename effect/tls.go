@@ -20,7 +20,7 @@ type authority struct {
 }
 
 // pool of the certificates, or nil for the image's own. That it can't be read is
-// never hopeless: the Secret can be put right while the Job goes on.
+// never terminal: the Secret can be put right while the Job goes on.
 func (a authority) pool() (*x509.CertPool, error) {
 	if a.file == "" {
 		return nil, nil //nolint:nilnil // What a tls.Config takes for the system's own.

@@ -63,8 +63,8 @@ func TestPostgresVerified(t *testing.T) {
 		for effect, run := range databaseEffects(p) {
 			t.Run(name+"/"+effect, func(t *testing.T) {
 				err := run(t.Context())
-				if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), tc.says) {
-					t.Errorf("%s\nwant hope and %q; got hopeless %t: %v", tc.reason, tc.says, IsHopeless(err), err)
+				if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("%s\nwant hope and %q; got terminal %t: %v", tc.reason, tc.says, IsTerminal(err), err)
 				}
 			})
 		}

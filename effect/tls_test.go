@@ -94,8 +94,8 @@ func TestPrivateAuthority(t *testing.T) {
 					}
 					return
 				}
-				if err == nil || IsHopeless(err) || !strings.Contains(err.Error(), tc.says) {
-					t.Errorf("%s\nwant hope and %q, got hopeless %t: %v", tc.reason, tc.says, IsHopeless(err), err)
+				if err == nil || IsTerminal(err) || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("%s\nwant hope and %q, got terminal %t: %v", tc.reason, tc.says, IsTerminal(err), err)
 				}
 				if why != "OtherName" && !strings.Contains(err.Error(), e.field) {
 					t.Errorf("%s\nwant the Platform's %s to be named: %v", tc.reason, e.field, err)

@@ -85,7 +85,7 @@ func TestContract(t *testing.T) {
 				}
 
 				// What the effect exits with is what ends the Job.
-				if diff := cmp.Diff([]int32{effect.ExitHopeless}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values); diff != "" {
+				if diff := cmp.Diff([]int32{effect.ExitTerminal}, job.Spec.PodFailurePolicy.Rules[0].OnExitCodes.Values); diff != "" {
 					t.Errorf("%s: exit codes that fail the Job: -want, +got:\n%s", key, diff)
 				}
 			}

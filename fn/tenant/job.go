@@ -15,7 +15,7 @@ import (
 	"github.com/plana-pulse/function-planaclient/fn/plan"
 )
 
-// exitHopeless is the exit code of an effect that no further attempt would help.
+// exitTerminal is the exit code of an effect that no further attempt would help.
 // It stands in package effect too, which this one doesn't import: effects bring
 // half of the world's client libraries with them.
 const exitTerminal = 2

@@ -30,7 +30,7 @@ func problems(spec batchv1.JobSpec) []string {
 	if r := ptr.Deref(spec.BackoffLimit, -1); r < 0 || r > 20 {
 		say("%d retries", r)
 	}
-	// A hopeless attempt ends it, a disruption doesn't count.
+	// A terminal error ends it, a disruption doesn't count.
 	failJob, ignore := false, false
 	for _, r := range ptr.Deref(spec.PodFailurePolicy, batchv1.PodFailurePolicy{}).Rules {
 		failJob = failJob || r.Action == batchv1.PodFailurePolicyActionFailJob && r.OnExitCodes != nil &&

@@ -27,7 +27,7 @@ JSON, and ends with one of these exit codes:
 |---|---|
 | %d | done |
 | %d | failed, and worth another attempt |
-| %d | hopeless: the Job fails at once |
+| %d | terminal: the Job fails at once |
 
 `
 
@@ -52,7 +52,7 @@ func main() {
 }
 
 func write(w io.Writer, effects []effect.Effect) error {
-	fmt.Fprintf(w, intro, effect.ExitDone, effect.ExitFailed, effect.ExitHopeless)
+	fmt.Fprintf(w, intro, effect.ExitDone, effect.ExitFailed, effect.ExitTerminal)
 	fmt.Fprint(w, "| effect | does |\n|---|---|\n")
 	for _, e := range effects {
 		fmt.Fprintf(w, "| [`%s`](#%s) | %s |\n", e.Name, e.Name, cell(e.Does))

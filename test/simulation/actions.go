@@ -58,7 +58,7 @@ func init() {
 		"finish":             onJob(attemptSucceeds),
 		"fail":               onJob(attemptFails),
 		"break":              onJob(attemptBreaks),
-		"hopeless":           onJob(attemptHopeless),
+		"terminal":           onJob(attemptTerminal),
 		"pod-gone":           onObject(func(w *World, o *object) bool { return w.killPod(o, false) }),
 		"last-gasp":          onObject(func(w *World, o *object) bool { return w.killPod(o, true) }),
 		"nightly":            onObject(func(w *World, o *object) bool { return w.backupNightly(o, false) }),

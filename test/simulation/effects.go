@@ -19,8 +19,8 @@ const (
 	attemptFails
 	// attemptBreaks: it fails after it has done everything.
 	attemptBreaks
-	// attemptHopeless ends the Job at once.
-	attemptHopeless
+	// attemptTerminal ends the Job at once.
+	attemptTerminal
 )
 
 // environment of a Job's own container.
@@ -100,7 +100,7 @@ func (w *World) finishJob(o *object, how attempt) bool {
 		setCondition(o.body, w.timestamp(), map[string]any{"type": "SuccessCriteriaMet", "status": "True", "reason": "CompletionsReached"})
 		setCondition(o.body, w.timestamp(), map[string]any{"type": "Complete", "status": "True", "reason": "CompletionsReached"})
 		w.jobCompleted(o)
-	case how == attemptHopeless || failed >= limit:
+	case how == attemptTerminal || failed >= limit:
 		put(o.body, failed+1, "status", "failed")
 		setCondition(o.body, w.timestamp(), map[string]any{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"})
 	default:

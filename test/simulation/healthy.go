@@ -121,7 +121,7 @@ func (h *Healthy) round() (moved, over bool) {
 	})
 	for _, a := range cs {
 		if a.Do == "finish" && h.fails[a.Key] {
-			a.Do = "hopeless"
+			a.Do = "terminal"
 		}
 		moved = h.world.act(a) || moved
 	}

@@ -116,7 +116,7 @@ func (w *World) mishap(r *rand.Rand, a Action) Action {
 		often(60, "provide-is-lost")
 		often(60, "provide-is-late")
 	case "finish":
-		often(10, "hopeless")
+		often(10, "terminal")
 		often(8, "fail")
 		often(8, "break")
 	case "pod-gone":

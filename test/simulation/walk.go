@@ -264,7 +264,7 @@ func (w *World) happens(name string, add func(Action, ...int)) {
 				does("pod-gone")
 				does("last-gasp")
 			case o.pod:
-				for _, how := range []string{"finish", "fail", "break", "hopeless"} {
+				for _, how := range []string{"finish", "fail", "break", "terminal"} {
 					does(how)
 				}
 			default:

@@ -25,9 +25,9 @@ type retryableError struct {
 
 func (e *retryableError) Unwrap() error { return e.error }
 
-// patiently calls try until it succeeds, fails with an error that isn't
+// retryFor calls try until it succeeds, fails with an error that isn't
 // retryable, or the next attempt would begin after patience has run out.
-func patiently(ctx context.Context, patience time.Duration, try func(context.Context) error) error {
+func retryFor(ctx context.Context, patience time.Duration, try func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 

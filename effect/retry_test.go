@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestPatiently(t *testing.T) {
+func TestRetryFor(t *testing.T) {
 	boom := errors.New("boom")
 	cases := map[string]struct {
 		reason   string
@@ -18,7 +18,7 @@ func TestPatiently(t *testing.T) {
 		least    time.Duration
 		most     time.Duration
 		want     string
-		hopeless bool
+		terminal bool
 	}{
 		"AtOnce": {
 			reason:   "What succeeds is not tried again, nor waited for.",
@@ -38,14 +38,14 @@ func TestPatiently(t *testing.T) {
 			attempts: 1,
 			want:     "boom",
 		},
-		"Hopeless": {
-			reason:   "A hopeless error stays hopeless.",
-			answers:  []error{retryable(boom, 0), Hopeless(boom)},
+		"Terminal": {
+			reason:   "A terminal error stays terminal.",
+			answers:  []error{retryable(boom, 0), Terminal(boom)},
 			attempts: 2,
 			least:    time.Second,
 			most:     1300 * time.Millisecond,
 			want:     "boom",
-			hopeless: true,
+			terminal: true,
 		},
 		"Asked": {
 			reason:   "A server that asks for 30 s gets 30 s.",
@@ -73,7 +73,7 @@ func TestPatiently(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began, attempts := time.Now(), 0
-				err := patiently(t.Context(), time.Minute, func(context.Context) error {
+				err := retryFor(t.Context(), time.Minute, func(context.Context) error {
 					answer := tc.answers[min(attempts, len(tc.answers)-1)]
 					attempts++
 					return answer
@@ -82,8 +82,8 @@ func TestPatiently(t *testing.T) {
 				if (err == nil) != (tc.want == "") || (err != nil && !strings.Contains(err.Error(), tc.want)) {
 					t.Errorf("\n%s\nerror: want %q, got %v", tc.reason, tc.want, err)
 				}
-				if IsHopeless(err) != tc.hopeless {
-					t.Errorf("\n%s\nhopeless: want %t", tc.reason, tc.hopeless)
+				if IsTerminal(err) != tc.terminal {
+					t.Errorf("\n%s\nhopeless: want %t", tc.reason, tc.terminal)
 				}
 				// The pauses are jittered, and with them how many fit in.
 				if diff := attempts - tc.attempts; diff < -1 || diff > 1 || (tc.attempts < 5 && diff != 0) {
@@ -97,12 +97,12 @@ func TestPatiently(t *testing.T) {
 	}
 }
 
-func TestPatientlyStops(t *testing.T) {
+func TestRetryForStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, cancel)
 		began := time.Now()
-		err := patiently(ctx, time.Hour, func(context.Context) error { return retryable(errors.New("closed"), time.Minute) })
+		err := retryFor(ctx, time.Hour, func(context.Context) error { return retryable(errors.New("closed"), time.Minute) })
 		if took := time.Since(began); took != 10*time.Second {
 			t.Errorf("stopped after %s, want 10 s", took)
 		}
@@ -112,10 +112,10 @@ func TestPatientlyStops(t *testing.T) {
 	})
 }
 
-func TestPatientlyCutOff(t *testing.T) {
+func TestRetryForCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		err := patiently(t.Context(), 10*time.Second, func(ctx context.Context) error {
+		err := retryFor(t.Context(), 10*time.Second, func(ctx context.Context) error {
 			if attempts++; attempts == 1 {
 				return retryable(errors.New("refused"), 0)
 			}
