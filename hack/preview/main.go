@@ -1,6 +1,5 @@
 // Package main is function preview alone, for make preview: without the effects, whose
-// clients of PostgreSQL, Redis, object storage and Matrix take as long to build as all
-// that a preview needs.
+// clients of PostgreSQL, Redis, object storage and Matrix are a quarter of a cold build.
 package main
 
 import (
