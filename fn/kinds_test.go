@@ -55,18 +55,18 @@ func (greetingKind) Answer(req plan.Request, rsp *fnv1.RunFunctionResponse) (pla
 	return plan.Report{Outcome: outcome, Composed: len(p.Composed)}, p.WriteComposed(rsp)
 }
 
-func (g *greeting) card() (plan.Composed, plan.Outcome)     { return g.paper("card") }
-func (g *greeting) envelope() (plan.Composed, plan.Outcome) { return g.paper("envelope") }
+func (g *greeting) card() plan.Result     { return g.paper("card") }
+func (g *greeting) envelope() plan.Result { return g.paper("envelope") }
 
-func (g *greeting) paper(key string) (plan.Composed, plan.Outcome) {
+func (g *greeting) paper(key string) plan.Result {
 	c := plan.Composed{Object: &corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "post", Name: g.name + "-" + key},
 	}}
 	if !g.Exists(key) {
-		return c, plan.Progressing("Creating", "ConfigMap %s-%s is being created", g.name, key)
+		return plan.Desire(c, plan.Progressing("Creating", "ConfigMap %s-%s is being created", g.name, key))
 	}
-	return c, plan.Complete("Available", "ConfigMap %s-%s is there", g.name, key)
+	return plan.Desire(c, plan.Complete("Available", "ConfigMap %s-%s is there", g.name, key))
 }
 
 // A Greeting has no Jobs, and takes over whatever stands in its way.
@@ -77,9 +77,7 @@ func (*greeting) Begun(string) plan.Composed {
 	return plan.Composed{}
 }
 
-func (*greeting) Admit(_ string, c plan.Composed, o plan.Outcome) (plan.Composed, plan.Outcome) {
-	return c, o
-}
+func (*greeting) Admit(_ string, r plan.Result) plan.Result { return r }
 
 // TestKinds has a function compose a second kind, of which nothing outside of this file
 // knows.

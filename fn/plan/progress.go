@@ -23,6 +23,9 @@ type Progress struct {
 	// Finished tells whether the composite is as it was asked to be.
 	Finished bool
 
+	// Needs of the next request.
+	Needs Needs
+
 	// Hold says why nothing at all may be applied or taken away. Empty: it may.
 	Hold string
 }
@@ -39,6 +42,15 @@ func (p *Progress) Compose(key string, c Composed, ready bool) {
 		p.Ready[key] = ready
 	}
 }
+
+// Add what a step composes, if anything, and what it needs.
+func (p *Progress) Add(key string, r Result, ready bool) {
+	p.Compose(key, r.Composed, ready)
+	p.Need(r.Needs)
+}
+
+// Need something at the next request.
+func (p *Progress) Need(n Needs) { p.Needs = p.Needs.And(n) }
 
 // Say how something stands.
 func (p *Progress) Say(condition string, o Outcome) {
@@ -84,15 +96,14 @@ func Walk[T Context](xr T, p *Progress, steps []Step[T]) {
 			continue
 		}
 
-		c, o := s.Take(xr)
-		c, o = xr.Admit(s.Key, c, o)
+		r := xr.Admit(s.Key, s.Take(xr))
 		// An optional step's resource must not keep the composite from Ready.
-		p.Compose(s.Key, c, o.OK() || s.Optional)
-		p.Say(s.Condition, o)
+		p.Add(s.Key, r, r.OK() || s.Optional)
+		p.Say(s.Condition, r.Outcome)
 
 		// A step counts as past only if those before it do too: once a step before it
 		// turns out to be undone, nothing that hasn't begun begins.
-		past[s.Name] = o.OK() && len(missing) == 0
+		past[s.Name] = r.OK() && len(missing) == 0
 		p.Finished = p.Finished && (past[s.Name] || s.Optional)
 	}
 }
@@ -105,16 +116,15 @@ func Follow[T Context](xr T, p *Progress, sequence []Step[T]) (*Step[T], Outcome
 		if s.Applies != nil && !s.Applies(xr) && !xr.Working(s.Key) {
 			continue
 		}
-		c, o := s.Take(xr)
-		c, o = xr.Admit(s.Key, c, o)
-		p.Compose(s.Key, c, o.OK())
-		if !o.OK() && (!s.Optional || o.State != StateFailed) {
+		r := xr.Admit(s.Key, s.Take(xr))
+		p.Add(s.Key, r, r.OK())
+		if !r.OK() && (!s.Optional || r.State != StateFailed) {
 			// Jobs of later steps have begun before a hand undid an earlier one.
 			for j := range sequence[i+1:] {
 				key := sequence[i+1+j].Key
 				p.Compose(key, xr.Begun(key), false)
 			}
-			return s, o
+			return s, r.Outcome
 		}
 	}
 	return nil, Outcome{}

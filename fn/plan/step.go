@@ -34,8 +34,9 @@ type Step[T Context] struct {
 	Applies   func(T) bool
 	Otherwise string
 
-	// Take the step: say what should exist, and how it stands.
-	Take func(T) (Composed, Outcome)
+	// Take the step: say what should exist, how it stands, and what the next request
+	// needs. It changes nothing that it is given.
+	Take func(T) Result
 }
 
 // A Context is what a request says of one composite, as far as a plan has to know.
@@ -47,7 +48,7 @@ type Context interface {
 	Done(key string) bool
 
 	// Admit what a step composes, unless something is in the way of it.
-	Admit(key string, c Composed, o Outcome) (Composed, Outcome)
+	Admit(key string, r Result) Result
 
 	// Working tells whether the Job of a sequence's step is still needed, though the
 	// composite doesn't need the step any more.

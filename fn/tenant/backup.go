@@ -26,7 +26,7 @@ const twoNights = 36 * time.Hour
 const scratchPath = "/scratch"
 
 // backup composes the CronJob that backs the tenant up every night.
-func backup(t *tenant) (plan.Composed, plan.Outcome) {
+func backup(t *tenant) plan.Result {
 	b := t.platform.Backup
 	job := t.jobTemplate("backup", b.Deadline.Duration, t.backupPod("backup", readBackOver(b.ReadBackNights)))
 	c := &batchv1.CronJob{
@@ -51,7 +51,7 @@ func backup(t *tenant) (plan.Composed, plan.Outcome) {
 	what := plan.Composed{Object: c}
 	observed := t.observed.backup
 	if observed == nil {
-		return what, plan.Progressing(reasonCreating, "CronJob %s/%s is being created", c.GetNamespace(), c.GetName())
+		return plan.Desire(what, plan.Progressing(reasonCreating, "CronJob %s/%s is being created", c.GetNamespace(), c.GetName()))
 	}
 
 	if gap := unbacked(observed); gap > 0 {
@@ -63,12 +63,12 @@ func backup(t *tenant) (plan.Composed, plan.Outcome) {
 			"the backup of %s failed", observed.Status.LastScheduleTime.UTC().Format(time.RFC3339))
 		// The tenant works, and yesterday's backup is there.
 		o.State = plan.StateDegraded
-		return what, o
+		return plan.Desire(what, o)
 	}
 	if t.backupsPaused() {
-		return what, plan.Complete(reasonSuspended, "nothing changes while the tenant is suspended, so the nightly backups are paused")
+		return plan.Desire(what, plan.Complete(reasonSuspended, "nothing changes while the tenant is suspended, so the nightly backups are paused"))
 	}
-	return what, plan.Complete(reasonAvailable, "backed up every night by CronJob %s/%s", c.GetNamespace(), c.GetName())
+	return plan.Desire(what, plan.Complete(reasonAvailable, "backed up every night by CronJob %s/%s", c.GetNamespace(), c.GetName()))
 }
 
 // backupName is the name of the CronJob.

@@ -16,21 +16,21 @@ func needsOpenDatabase(t *tenant) bool {
 }
 
 // openDatabase waits until the server takes connections to it.
-func openDatabase(t *tenant) (plan.Composed, plan.Outcome) {
+func openDatabase(t *tenant) plan.Result {
 	db := t.observed.database
 	if !ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
-		return plan.Composed{}, t.changing(db, reasonOpening, "opened for its last backup")
+		return plan.Say(t.changing(db, reasonOpening, "opened for its last backup"))
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is open", t.database)
+	return plan.Say(plan.Complete(reasonCompleted, "database %s is open", t.database))
 }
 
 // closeDatabase waits until the server takes no more connections to it.
-func closeDatabase(t *tenant) (plan.Composed, plan.Outcome) {
+func closeDatabase(t *tenant) plan.Result {
 	db := t.observed.database
 	if ptr.Deref(db.Spec.ForProvider.AllowConnections, true) || !synced(db) {
-		return plan.Composed{}, t.changing(db, reasonClosing, "closed to connections")
+		return plan.Say(t.changing(db, reasonClosing, "closed to connections"))
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is closed", t.database)
+	return plan.Say(plan.Complete(reasonCompleted, "database %s is closed", t.database))
 }
 
 // suspendDrain ends the sessions that were there before the database was closed.

@@ -63,36 +63,42 @@ func (p place) resource() string {
 	}
 }
 
-// Admit what a step wants to compose, unless it would stand where something is that
-// isn't the tenant's.
-func (t *tenant) Admit(key string, c plan.Composed, o plan.Outcome) (plan.Composed, plan.Outcome) {
-	if c.Object == nil || t.observed.exists(key) {
-		return c, o
+// Admit what a step composes, unless it would stand where something is that isn't the
+// tenant's.
+func (t *tenant) Admit(key string, r plan.Result) plan.Result {
+	if r.Object == nil || t.observed.exists(key) {
+		return r
 	}
-	object, err := meta.Accessor(c.Object)
+	object, err := meta.Accessor(r.Object)
 	if err != nil {
 		// All that is composed has metadata.
-		return c, o
+		return r
 	}
-	at := place{c.Object.GetObjectKind().GroupVersionKind(), object.GetNamespace(), object.GetName()}
-	if blocked := t.taken(key, at); blocked.Blocks() {
-		return plan.Composed{}, blocked
+	at := place{r.Object.GetObjectKind().GroupVersionKind(), object.GetNamespace(), object.GetName()}
+	taken := t.taken(key, at).With(r.Needs)
+	if taken.Blocks() {
+		return taken
 	}
 	if form := t.observed.foundWire[key]; form != nil && key != keyDatabase {
 		// It is the tenant's own, which Crossplane doesn't refer to any more: once it
 		// does, the step sees it as it is. A Job couldn't be changed anyway.
-		return plan.Composed{Preserved: preservedForm(key, form)}, plan.Progressing(reasonUpdating, "%s is there already, and is looked at", at)
+		return plan.Desire(plan.Composed{Preserved: preservedForm(key, form)},
+			plan.Progressing(reasonUpdating, "%s is there already, and is looked at", at)).With(taken.Needs)
 	}
-	return c, o
+	return r.With(taken.Needs)
 }
 
 // taken says what is in the way of an object that is to be composed, if anything is.
 // The function asks for it until it is observed.
-func (t *tenant) taken(key string, at place) plan.Outcome {
+func (t *tenant) taken(key string, at place) plan.Result {
 	if foreign := t.observed.foreign[key]; foreign != nil {
-		return t.collision(at, foreign)
+		return plan.Say(t.collision(at, foreign))
 	}
-	t.require(key, at.selector())
+	return plan.Say(t.inTheWay(key, at)).With(plan.Require(key, at.selector()))
+}
+
+// inTheWay says what was found where an object is to be composed, if anything was.
+func (t *tenant) inTheWay(key string, at place) plan.Outcome {
 	there, known := t.observed.found[key]
 	switch {
 	case !known:

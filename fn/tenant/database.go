@@ -43,9 +43,9 @@ var (
 )
 
 // database composes the tenant's database.
-func database(t *tenant) (plan.Composed, plan.Outcome) {
+func database(t *tenant) plan.Result {
 	if o := t.databaseBlocked(); o.Blocks() {
-		return plan.Composed{}, o
+		return plan.Say(o).With(t.toSeeDatabase())
 	}
 	observed, policies := t.observed.database, t.databasePolicies()
 	mayBeCreated := slices.Equal(policies, policiesCreate)
@@ -100,10 +100,10 @@ func database(t *tenant) (plan.Composed, plan.Outcome) {
 		params.Owner = ptr.To(owner)
 	}
 
-	return plan.Composed{Object: db}, t.databaseOutcome()
+	return plan.Desire(plan.Composed{Object: db}, t.databaseOutcome()).With(t.toSeeDatabase())
 }
 
-// databaseHindered says why there can't be a Database object for now, if there
+// databaseBlocked says why there can't be a Database object for now, if there
 // can't.
 func (t *tenant) databaseBlocked() plan.Outcome {
 	switch there, known := t.databaseObject(); {
@@ -112,8 +112,8 @@ func (t *tenant) databaseBlocked() plan.Outcome {
 			t.observed.database.GetNamespace(), t.observed.database.GetName(), meta.GetExternalName(t.observed.database))
 	case t.observed.database != nil && t.nothingToLookAt():
 		// Whatever was there has filled in the object: its owner, which may be Odoo's
-		// role, its tablespace, its locale. A database that came of it would be the
-		// stranger's in part, and served before it is prepared.
+		// role, its tablespace, its locale. A database that came of it would be somebody
+		// else's in part, and served before it is prepared.
 		return plan.Progressing(reasonCreating, "the database that was in the way of %s can't be seen any more: its Database object is taken away, and a fresh one takes its place", t.database)
 	case t.observed.database != nil, t.Done(effectTenantPrepare):
 		return plan.Outcome{}
@@ -245,18 +245,18 @@ func (t *tenant) providerTrouble() plan.Trouble {
 
 // publish waits for the database to be Odoo's. The step before it, by being
 // done, is what makes the database step ask for that.
-func publish(t *tenant) (plan.Composed, plan.Outcome) {
+func publish(t *tenant) plan.Result {
 	role := t.releaseRole()
 	db := t.observed.database
 	switch {
 	case t.fenced() && t.xr.Spec.Suspended:
-		return plan.Composed{}, plan.Complete(reasonFenced, "database %s is kept behind its fence while the tenant is suspended", t.database)
+		return plan.Say(plan.Complete(reasonFenced, "database %s is kept behind its fence while the tenant is suspended", t.database))
 	case t.fenced():
-		return plan.Composed{}, plan.Progressing(reasonUnfencing, "database %s is on its way back into service: see condition %s", t.database, conditionFenced)
+		return plan.Say(plan.Progressing(reasonUnfencing, "database %s is on its way back into service: see condition %s", t.database, conditionFenced))
 	case ownerOf(db) != role || !synced(db):
-		return plan.Composed{}, plan.Progressing(reasonPublishing, "database %s is being handed over to role %s", t.database, role)
+		return plan.Say(plan.Progressing(reasonPublishing, "database %s is being handed over to role %s", t.database, role))
 	}
-	return plan.Composed{}, plan.Complete(reasonAvailable, "database %s belongs to role %s, so Odoo serves it", t.database, role)
+	return plan.Say(plan.Complete(reasonAvailable, "database %s belongs to role %s, so Odoo serves it", t.database, role))
 }
 
 // available tells whether a database exists on the server.

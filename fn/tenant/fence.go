@@ -141,31 +141,35 @@ func needsFence(t *tenant) bool {
 // quiesce waits until no Job works in the database that isn't part of what is to be
 // done. None of them begins any more; those that have begun end by themselves, or are
 // being taken away.
-func quiesce(t *tenant) (plan.Composed, plan.Outcome) {
+func quiesce(t *tenant) plan.Result {
+	return plan.Say(t.quiet()).With(t.toSeeJobs())
+}
+
+// quiet tells whether a Job works in the database that isn't part of what is to be done.
+func (t *tenant) quiet() plan.Outcome {
 	ours := suspensionEffects
 	if !t.suspending() {
 		ours = []string{effectUnfence}
 	}
-	for _, job := range t.allJobs() {
+	for _, job := range t.observed.anyJobs {
 		key := job.GetAnnotations()[annotationResourceName]
 		_, completed := completedAt(&job)
 		if completed || jobCondition(&job, batchv1.JobFailed) != nil || slices.Contains(ours, key) || !slices.Contains(databaseEffects, key) {
 			continue
 		}
-		return plan.Composed{}, plan.Progressing(reasonFencing, "Job %s/%s still works in database %s", job.GetNamespace(), job.GetName(), t.database)
+		return plan.Progressing(reasonFencing, "Job %s/%s still works in database %s", job.GetNamespace(), job.GetName(), t.database)
 	}
 	if !t.observed.anyJobsKnown {
-		return plan.Composed{}, plan.Progressing(reasonFencing, "it isn't known yet whether a Job works in database %s", t.database)
+		return plan.Progressing(reasonFencing, "it isn't known yet whether a Job works in database %s", t.database)
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "no Job works in database %s", t.database)
+	return plan.Complete(reasonCompleted, "no Job works in database %s", t.database)
 }
 
 // disown waits until the database is the provisioning role's. That the fence has
 // begun is on record before.
-func disown(t *tenant) (plan.Composed, plan.Outcome) {
+func disown(t *tenant) plan.Result {
 	if !t.fencedFor(t.stageRun()) {
-		t.callAgain(plan.Soon)
-		return plan.Composed{}, plan.Progressing(reasonFencing, "database %s is about to be taken out of service", t.database)
+		return plan.Say(plan.Progressing(reasonFencing, "database %s is about to be taken out of service", t.database)).With(plan.Again(plan.Soon))
 	}
 	stands := effectSuspendFence
 	if t.leaving() {
@@ -173,25 +177,25 @@ func disown(t *tenant) (plan.Composed, plan.Outcome) {
 	}
 	role := t.platform.Postgres.ProvisioningRole
 	if db := t.observed.database; ownerOf(db) != role || !synced(db) && !t.doneRun(stands, t.stageRun()) {
-		return plan.Composed{}, t.changing(db, reasonFencing, "given to role "+role+", so that Odoo doesn't run anything in it")
+		return plan.Say(t.changing(db, reasonFencing, "given to role "+role+", so that Odoo doesn't run anything in it"))
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s belongs to role %s", t.database, role)
+	return plan.Say(plan.Complete(reasonCompleted, "database %s belongs to role %s", t.database, role))
 }
 
 // giveBack waits until the database is Odoo's role's again, and open.
-func giveBack(t *tenant) (plan.Composed, plan.Outcome) {
+func giveBack(t *tenant) plan.Result {
 	db := t.observed.database
 	owner, known := t.databaseOwner()
 	switch {
 	case !t.ownsDatabase():
-		return plan.Composed{}, plan.Pending(reasonWaiting, "waits for database %s: see condition DatabaseReady", t.database)
+		return plan.Say(plan.Pending(reasonWaiting, "waits for database %s: see condition DatabaseReady", t.database))
 	case known && ownerOf(db) != owner, !ptr.Deref(db.Spec.ForProvider.AllowConnections, true), !synced(db):
-		return plan.Composed{}, t.changing(db, reasonUnfencing, "given back to role "+owner)
+		return plan.Say(t.changing(db, reasonUnfencing, "given back to role "+owner))
 	case !t.remembered(effectUnfence, t.unfenceRun()):
-		t.callAgain(plan.Soon)
-		return t.preserved(effectUnfence), plan.Progressing(reasonUnfencing, "database %s is about to be served again", t.database)
+		return plan.Desire(t.preserved(effectUnfence), plan.Progressing(reasonUnfencing, "database %s is about to be served again", t.database)).
+			With(plan.Again(plan.Soon))
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "database %s is back in service", t.database)
+	return plan.Say(plan.Complete(reasonCompleted, "database %s is back in service", t.database))
 }
 
 // ownerOf a database as its object asks for it, or as it was read.
@@ -256,7 +260,7 @@ func backInService(t *tenant, p *progress) {
 	// The Job that has done it stays until the status is known to say so.
 	p.Compose(effectUnfence, t.preserved(effectUnfence), true)
 	p.fence = nil
-	t.callAgain(plan.Soon)
+	p.Need(plan.Again(plan.Soon))
 	p.Say(conditionFenced, plan.Progressing(reasonUnfencing, "the fence is down, and the route comes back"))
 }
 

@@ -17,7 +17,7 @@ import (
 // no function once a composite resource is being deleted. So the delete is
 // refused, what it means is done in order, and when the guard goes, Crossplane
 // replays the delete.
-func guard(t *tenant) (plan.Composed, plan.Outcome) {
+func guard(t *tenant) plan.Result {
 	name := t.xr.GetName()
 	usage := &protectionv1beta1.ClusterUsage{
 		TypeMeta:   metav1.TypeMeta{APIVersion: protectionv1beta1.SchemeGroupVersion.String(), Kind: "ClusterUsage"},
@@ -39,11 +39,11 @@ func guard(t *tenant) (plan.Composed, plan.Outcome) {
 	c := plan.Composed{Object: usage}
 	switch observed := t.observed.guard; {
 	case observed == nil:
-		return c, plan.Progressing(reasonCreating, "ClusterUsage %s is being created", usage.GetName())
+		return plan.Desire(c, plan.Progressing(reasonCreating, "ClusterUsage %s is being created", usage.GetName()))
 	case observed.Status.GetCondition(xpv2.TypeReady).Status != corev1.ConditionTrue:
-		return c, plan.Progressing(reasonCreating, "ClusterUsage %s isn't in force yet", usage.GetName())
+		return plan.Desire(c, plan.Progressing(reasonCreating, "ClusterUsage %s isn't in force yet", usage.GetName()))
 	default:
-		return c, plan.Complete(reasonAvailable, "a delete is carried out in order")
+		return plan.Desire(c, plan.Complete(reasonAvailable, "a delete is carried out in order"))
 	}
 }
 

@@ -1,7 +1,6 @@
 package tenant
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -47,27 +46,27 @@ type jobSpec struct {
 // effect makes a step of the plan out of a Job that is run once in a tenant's
 // life, unless a person has it run again. That takes nothing back: the tenant
 // stays as ready as it is.
-func effect(spec func(*tenant) jobSpec) func(*tenant) (plan.Composed, plan.Outcome) {
-	return func(t *tenant) (plan.Composed, plan.Outcome) {
+func effect(spec func(*tenant) jobSpec) func(*tenant) plan.Result {
+	return func(t *tenant) plan.Result {
 		s := spec(t)
 		s.run = t.provisioningRun(s.key)
 
-		c, o := run(t, s)
-		if !o.OK() && t.Done(s.key) {
-			again := plan.Complete(o.Reason, "completed before, and is run again: %s", o.Message)
-			if o.State == plan.StateFailed {
+		r := run(t, s)
+		if !r.OK() && t.Done(s.key) {
+			again := plan.Complete(r.Reason, "completed before, and is run again: %s", r.Message)
+			if r.State == plan.StateFailed {
 				again.State = plan.StateDegraded
 			}
-			o = again
+			r.Outcome = again
 		}
-		return c, o
+		return r
 	}
 }
 
 // stage makes a step of a sequence out of a Job that is run once each time that
 // the sequence is followed.
-func stage(spec func(*tenant) jobSpec) func(*tenant) (plan.Composed, plan.Outcome) {
-	return func(t *tenant) (plan.Composed, plan.Outcome) {
+func stage(spec func(*tenant) jobSpec) func(*tenant) plan.Result {
+	return func(t *tenant) plan.Result {
 		s := spec(t)
 		s.run = t.runOfStage(s.key)
 		return run(t, s)
@@ -84,40 +83,45 @@ func (t *tenant) stageRun() string {
 }
 
 // run a Job, once for each run.
-func run(t *tenant, s jobSpec) (plan.Composed, plan.Outcome) {
+func run(t *tenant, s jobSpec) plan.Result {
 	job := t.observed.jobs[s.key]
 	completed := plan.Complete(reasonCompleted, "completed at %s", t.ledger[s.key].CompletedAt.UTC().Format(time.RFC3339))
 
 	switch {
 	// A Job has one name for all its runs. The one of an earlier run goes first.
 	case job != nil && runOf(job) != s.run:
-		return plan.Composed{}, plan.Progressing(reasonCreating, "Job %s/%s of an earlier run is being taken away", job.GetNamespace(), job.GetName())
+		return plan.Say(plan.Progressing(reasonCreating, "Job %s/%s of an earlier run is being taken away", job.GetNamespace(), job.GetName()))
 
 	// The status says so already, so the Job has served. One response earlier
 	// would be too soon: composed resources are deleted before a status is
 	// written. A tenant that is being provisioned keeps its Jobs for whoever
 	// looks for what went wrong.
 	case t.served(s.key, s.run), t.remembered(s.key, s.run) && job == nil:
-		return plan.Composed{}, completed
+		return plan.Say(completed)
 
 	case t.doneRun(s.key, s.run):
-		return t.preserved(s.key), completed
+		return plan.Desire(t.preserved(s.key), completed)
 
 	// All of a Job's pod template is immutable, so a Job that exists stays as
 	// it is, whatever has become of images and settings since.
 	case job != nil:
-		return t.preserved(s.key), t.jobOutcome(job, s)
+		return plan.Desire(t.preserved(s.key), t.jobOutcome(job, s))
 
 	// A Job that works in the database would be shut out.
 	case t.fenced() && slices.Contains(provisioningEffects, s.key) && slices.Contains(databaseEffects, s.key):
-		return plan.Composed{}, plan.Pending(reasonFenced, "waits until the tenant is back in service: see condition %s", conditionFenced)
+		return plan.Say(plan.Pending(reasonFenced, "waits until the tenant is back in service: see condition %s", conditionFenced))
 
 	default:
 		// Both are asked, whatever the first says: what is required stays the same.
-		if o := cmp.Or(t.taken(s.key, place{jobKind, s.namespace, t.jobName(s.key)}), t.noRoom(s)); o.Blocks() {
-			return plan.Composed{}, o
+		taken, noRoom := t.taken(s.key, place{jobKind, s.namespace, t.jobName(s.key)}), t.noRoom(s)
+		switch {
+		case taken.Blocks():
+			return taken.With(noRoom.Needs)
+		case noRoom.Blocks():
+			return noRoom.With(taken.Needs)
 		}
-		return plan.Composed{Object: t.job(s)}, plan.Progressing(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.key))
+		return plan.Desire(plan.Composed{Object: t.job(s)}, plan.Progressing(reasonCreating, "Job %s/%s is being created", s.namespace, t.jobName(s.key))).
+			With(taken.Needs).With(noRoom.Needs)
 	}
 }
 

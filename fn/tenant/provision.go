@@ -97,11 +97,15 @@ type progress struct {
 	fence      *v1alpha1.FenceStatus
 }
 
-func newProgress() *progress { return &progress{Progress: plan.NewProgress()} }
+func newProgress(t *tenant) *progress {
+	p := &progress{Progress: plan.NewProgress()}
+	p.Need(t.template.needs)
+	return p
+}
 
 // provision a tenant: take every step of the plan that may be taken.
 func provision(t *tenant) *progress {
-	p := newProgress()
+	p := newProgress(t)
 	p.fence = t.xr.Status.Fence
 	plan.Walk(t, p.Progress, provisioning)
 	suspend(t, p)

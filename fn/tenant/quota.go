@@ -18,18 +18,20 @@ const requirementQuota = "quota"
 
 // noRoom says why a Job's pod doesn't fit into its namespace, if it doesn't. Such a
 // Job would be retried and fail at its deadline, having done nothing.
-func (t *tenant) noRoom(s jobSpec) plan.Outcome {
+func (t *tenant) noRoom(s jobSpec) plan.Result {
 	if s.namespace != t.version.Namespace {
-		return plan.Outcome{}
+		return plan.Result{}
 	}
-
-	t.require(requirementQuota, &fnv1.ResourceSelector{
+	return plan.Say(t.quotaInTheWay(s)).With(plan.Require(requirementQuota, &fnv1.ResourceSelector{
 		ApiVersion: "v1",
 		Kind:       "ResourceQuota",
 		Match:      &fnv1.ResourceSelector_MatchName{MatchName: t.platform.Quota.Name},
 		Namespace:  &s.namespace,
-	})
+	}))
+}
 
+// quotaInTheWay of a Job, as far as it is known.
+func (t *tenant) quotaInTheWay(s jobSpec) plan.Outcome {
 	quota := t.observed.quota
 	switch {
 	case !t.observed.quotaKnown:

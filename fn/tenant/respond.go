@@ -86,11 +86,11 @@ func respond(rsp *fnv1.RunFunctionResponse, t *tenant, p *progress) error {
 		response.Normalf(rsp, "Tenant %s is ready at %s", t.xr.GetName(), t.url()).WithReason(reasonAvailable)
 	}
 
-	if len(t.requirements) > 0 {
-		rsp.Requirements = &fnv1.Requirements{Resources: t.requirements}
+	needs := p.Needs.And(plan.Again(t.ttl(p)))
+	if len(needs.Required) > 0 {
+		rsp.Requirements = &fnv1.Requirements{Resources: needs.Required}
 	}
-	t.callAgain(t.ttl(p))
-	rsp.Meta.Ttl = durationpb.New(t.again)
+	rsp.Meta.Ttl = durationpb.New(needs.Within)
 	return nil
 }
 

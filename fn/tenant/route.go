@@ -28,7 +28,7 @@ const (
 
 // route composes the HTTPRoute that leads the tenant's host name to the workers
 // of its version.
-func route(t *tenant) (plan.Composed, plan.Outcome) {
+func route(t *tenant) plan.Result {
 	parent := t.parentRef()
 	r := &gwv1.HTTPRoute{
 		TypeMeta:   metav1.TypeMeta{APIVersion: gwv1.GroupVersion.String(), Kind: "HTTPRoute"},
@@ -42,7 +42,7 @@ func route(t *tenant) (plan.Composed, plan.Outcome) {
 
 	c := plan.Composed{Object: r}
 	if t.observed.route == nil {
-		return c, plan.Progressing(reasonCreating, "HTTPRoute %s/%s is being created", r.GetNamespace(), r.GetName())
+		return plan.Desire(c, plan.Progressing(reasonCreating, "HTTPRoute %s/%s is being created", r.GetNamespace(), r.GetName()))
 	}
 
 	at := map[string]string{
@@ -52,13 +52,13 @@ func route(t *tenant) (plan.Composed, plan.Outcome) {
 	seen := routeStatus(t.observed.route, parent, gwv1.GatewayController(t.platform.Gateway.ControllerName))
 	switch {
 	case seen.ready:
-		return c, plan.Complete(reasonAvailable, "%s is served", t.url())
+		return plan.Desire(c, plan.Complete(reasonAvailable, "%s is served", t.url()))
 	case seen.reason == "":
-		return c, plan.Progressing(reasonCreating, "HTTPRoute %s/%s: %s", r.GetNamespace(), r.GetName(), seen.message)
+		return plan.Desire(c, plan.Progressing(reasonCreating, "HTTPRoute %s/%s: %s", r.GetNamespace(), r.GetName(), seen.message))
 	case seen.reason == string(gwv1.RouteReasonNotAllowedByListeners), seen.reason == string(gwv1.RouteReasonNoMatchingListenerHostname):
-		return c, troubleNotAllowed.Outcome(at, "HTTPRoute %s/%s isn't let in: %s: %s", r.GetNamespace(), r.GetName(), seen.reason, seen.message)
+		return plan.Desire(c, troubleNotAllowed.Outcome(at, "HTTPRoute %s/%s isn't let in: %s: %s", r.GetNamespace(), r.GetName(), seen.reason, seen.message))
 	default:
-		return c, troubleNotAccepted.Outcome(at, "HTTPRoute %s/%s isn't served: %s: %s", r.GetNamespace(), r.GetName(), seen.reason, seen.message)
+		return plan.Desire(c, troubleNotAccepted.Outcome(at, "HTTPRoute %s/%s isn't served: %s: %s", r.GetNamespace(), r.GetName(), seen.reason, seen.message))
 	}
 }
 

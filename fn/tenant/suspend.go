@@ -52,7 +52,7 @@ func suspend(t *tenant, p *progress) {
 	case !t.suspending():
 		// What isn't recorded hasn't begun.
 		p.suspension = &v1alpha1.SuspensionStatus{RequestedAt: t.now}
-		t.callAgain(plan.Soon)
+		p.Need(plan.Again(plan.Soon))
 		p.Say(conditionSuspended, plan.Progressing(reasonSuspending, "the tenant is being taken out of service"))
 
 	default:

@@ -149,7 +149,7 @@ func sayNotLeaving(t *tenant, p *progress) {
 
 // deprovision a tenant, one step at a time.
 func deprovision(t *tenant) *progress {
-	p := newProgress()
+	p := newProgress(t)
 	p.fence = t.xr.Status.Fence
 	if t.xr.Spec.Suspended {
 		// A teardown that is cancelled leaves it as it was.
@@ -169,7 +169,9 @@ func deprovision(t *tenant) *progress {
 		return p
 	}
 
-	if missed := t.unreferenced(); len(missed) > 0 {
+	missed, needs := t.unreferenced()
+	p.Need(needs)
+	if len(missed) > 0 {
 		// First of all they are shown again: what isn't observed is neither seen gone
 		// nor, if it is the database, closed, drained and dropped; and visitors would
 		// go on writing while the last backup is made.
@@ -204,7 +206,7 @@ func deprovision(t *tenant) *progress {
 		// The guard goes one response later than this is recorded, so that it
 		// never comes back: Crossplane couldn't replay the delete then.
 		guarded = t.composeGuard(p)
-		t.callAgain(plan.Soon)
+		p.Need(plan.Again(plan.Soon))
 
 	default:
 		guarded = t.letGuardGo(p)
@@ -223,8 +225,7 @@ func deprovision(t *tenant) *progress {
 		p.Compose(key, t.unrecorded(key), true)
 	}
 	if t.observed.database != nil && !t.mayDrop() {
-		c, _ := database(t)
-		p.Compose(keyDatabase, c, true)
+		p.Add(keyDatabase, database(t), true)
 	}
 
 	if p.fence != nil {
@@ -245,24 +246,23 @@ func deprovision(t *tenant) *progress {
 
 // unreferenced are the keys of the tenant's objects that are there, and that somebody
 // has taken out of the composite's references, so that Crossplane doesn't show them.
-func (t *tenant) unreferenced() []string {
+func (t *tenant) unreferenced() (missed []string, needs plan.Needs) {
 	at := map[string]place{keyDatabase: {sqlv1alpha1.DatabaseGroupVersionKind, t.platform.Postgres.Namespace, t.xr.GetName()}}
 	if d := t.xr.Status.Deletion; d == nil || d.Step == stepGrace || d.Step == stepWithdraw {
 		// Later on they have been seen gone.
 		at[keyRoute] = place{schema.FromAPIVersionAndKind(gwv1.GroupVersion.String(), "HTTPRoute"), t.version.Namespace, t.xr.GetName()}
 		at[keyBackup] = place{batchv1.SchemeGroupVersion.WithKind("CronJob"), t.platform.Backup.Namespace, t.backupName()}
 	}
-	var missed []string
 	for _, key := range sortedKeys(at) {
 		if t.observed.exists(key) || t.observed.foreign[key] != nil {
 			continue
 		}
-		t.require(key, at[key].selector())
+		needs = needs.And(plan.Require(key, at[key].selector()))
 		if there := t.observed.found[key]; there != nil && there.GetDeletionTimestamp() == nil && t.controls(there) {
 			missed = append(missed, key)
 		}
 	}
-	return missed
+	return missed, needs
 }
 
 // unguarded tells whether the guard is gone, or as good as gone, so that the delete
@@ -288,10 +288,9 @@ func letGoMessage(name string) string {
 // composeGuard whether it is observed or not, and say how it stands. Somebody who takes
 // it away while the teardown is under way would have Crossplane replay the delete at once.
 func (t *tenant) composeGuard(p *progress) plan.Outcome {
-	c, o := guard(t)
-	c, o = t.Admit(keyGuard, c, o)
-	p.Compose(keyGuard, c, o.OK())
-	return o
+	r := t.Admit(keyGuard, guard(t))
+	p.Add(keyGuard, r, r.OK())
+	return r.Outcome
 }
 
 // letGuardGo takes the guard away, after everything else, and says what is in the way of
@@ -302,13 +301,13 @@ func (t *tenant) letGuardGo(p *progress) plan.Outcome {
 	if t.observed.guard != nil {
 		return plan.Outcome{}
 	}
-	c, o := guard(t)
-	c, o = t.Admit(keyGuard, c, o)
-	if c.Preserved != nil {
-		p.Compose(keyGuard, c, true)
-		t.callAgain(plan.Soon)
+	r := t.Admit(keyGuard, guard(t))
+	p.Need(r.Needs)
+	if r.Preserved != nil {
+		p.Compose(keyGuard, r.Composed, true)
+		p.Need(plan.Again(plan.Soon))
 	}
-	return o
+	return r.Outcome
 }
 
 // deletionStatus is what the status is to remember of a teardown.
@@ -344,44 +343,48 @@ func (t *tenant) deletionStatus(current *plan.Step[*tenant], o plan.Outcome) *v1
 }
 
 // grace waits until it is too late to have noticed a mistake.
-func grace(t *tenant) (plan.Composed, plan.Outcome) {
+func grace(t *tenant) plan.Result {
 	d := t.xr.Status.Deletion
 	if d == nil {
 		// What isn't recorded hasn't begun.
-		t.callAgain(plan.Soon)
-		return plan.Composed{}, plan.Progressing(reasonGracePeriod, "a delete has been asked for")
+		return plan.Say(plan.Progressing(reasonGracePeriod, "a delete has been asked for")).With(plan.Again(plan.Soon))
 	}
 	if d.Step != stepGrace {
 		// It was over before. A clock that is set back doesn't bring it back.
-		return plan.Composed{}, plan.Complete(reasonCompleted, "the grace period is over")
+		return plan.Say(plan.Complete(reasonCompleted, "the grace period is over"))
 	}
 	over := d.RequestedAt.Add(t.platform.Deletion.GracePeriod.Duration)
 	if t.now.Before(ptr.To(metav1.NewTime(over))) {
-		t.callAgain(over.Sub(t.now.Time))
-		return plan.Composed{}, plan.Progressing(reasonGracePeriod, "tenant %[1]s is taken away from %[2]s on. To cancel: kubectl annotate planaclient %[1]s %[3]s-",
-			t.xr.GetName(), over.UTC().Format(time.RFC3339), annotationDeletionAttempt)
+		return plan.Say(plan.Progressing(reasonGracePeriod, "tenant %[1]s is taken away from %[2]s on. To cancel: kubectl annotate planaclient %[1]s %[3]s-",
+			t.xr.GetName(), over.UTC().Format(time.RFC3339), annotationDeletionAttempt)).
+			With(plan.Again(over.Sub(t.now.Time)))
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "the grace period is over")
+	return plan.Say(plan.Complete(reasonCompleted, "the grace period is over"))
 }
 
 // withdraw waits until all that works for or on the tenant is seen gone. It goes
 // because no step of the teardown composes it.
-func withdraw(t *tenant) (plan.Composed, plan.Outcome) {
+func withdraw(t *tenant) plan.Result {
 	for _, key := range composedKeys {
 		if key == keyGuard || key == keyDatabase || isTeardownEffect(key) {
 			continue
 		}
 		if t.observed.exists(key) {
-			return plan.Composed{}, plan.Progressing(reasonWithdrawing, "%s is being taken away", key)
+			return plan.Say(plan.Progressing(reasonWithdrawing, "%s is being taken away", key))
 		}
 	}
+	return plan.Say(t.jobsStopped()).With(t.toSeeJobs())
+}
+
+// jobsStopped tells whether a Job still works on the tenant.
+func (t *tenant) jobsStopped() plan.Outcome {
 	switch working, known := t.stillWorking(); {
 	case !known:
-		return plan.Composed{}, plan.Progressing(reasonWithdrawing, "it isn't known yet whether anything still works on the tenant")
+		return plan.Progressing(reasonWithdrawing, "it isn't known yet whether anything still works on the tenant")
 	case len(working) > 0:
-		return plan.Composed{}, plan.Progressing(reasonWithdrawing, "Job %s/%s is being stopped", working[0].GetNamespace(), working[0].GetName())
+		return plan.Progressing(reasonWithdrawing, "Job %s/%s is being stopped", working[0].GetNamespace(), working[0].GetName())
 	}
-	return plan.Composed{}, plan.Complete(reasonCompleted, "nothing works on the tenant any more")
+	return plan.Complete(reasonCompleted, "nothing works on the tenant any more")
 }
 
 // hasDone makes a condition of an effect.

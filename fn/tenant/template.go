@@ -27,8 +27,10 @@ type template struct {
 	// Odoo installs the modules.
 	database string
 
-	// undecided says why the choice can't be made yet, if it can't.
+	// undecided says why the choice can't be made yet, if it can't, and needs what it takes
+	// to make it.
 	undecided plan.Outcome
+	needs     plan.Needs
 }
 
 // chooseTemplate decides once, before the database is created. After that, what
@@ -42,7 +44,7 @@ func (t *tenant) chooseTemplate() template {
 		return chosen
 	}
 
-	t.require(requirementTemplate, &fnv1.ResourceSelector{
+	chosen.needs = plan.Require(requirementTemplate, &fnv1.ResourceSelector{
 		ApiVersion: sqlv1alpha1.SchemeGroupVersion.String(),
 		Kind:       sqlv1alpha1.DatabaseKind,
 		Match:      &fnv1.ResourceSelector_MatchName{MatchName: object},

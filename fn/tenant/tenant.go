@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,8 +22,8 @@ import (
 	"github.com/plana-pulse/function-planaclient/input/v1beta1"
 )
 
-// A tenant is all that a request says of one PLANAClient, decoded once, and what is to be
-// asked of the next request.
+// A tenant is all that a request says of one PLANAClient, decoded once. Nothing changes
+// it.
 type tenant struct {
 	// xr is the composite resource, with its defaults.
 	xr *v1alpha1.PLANAClient
@@ -60,26 +59,9 @@ type tenant struct {
 	// now is when the request is answered. What is applied doesn't depend on
 	// it, except that the moment in which something is first seen is recorded.
 	now metav1.Time
-
-	// wanted are the resources to be shown next time, and again is when that
-	// should be if nothing happens before.
-	requirements map[string]*fnv1.ResourceSelector
-	again        time.Duration
 }
 
-// require a resource to be shown next time. It has to be asked for every time.
-func (t *tenant) require(name string, s *fnv1.ResourceSelector) {
-	t.requirements[name] = s
-}
-
-// callAgain after a while, at the latest.
-func (t *tenant) callAgain(after time.Duration) {
-	if t.again == 0 || after < t.again {
-		t.again = after
-	}
-}
-
-// newTenancy of a client and a platform that are valid. What the status remembers may
+// newTenant of a client and a platform that are valid. What the status remembers may
 // still be of a version or a tier that this function doesn't know.
 func newTenant(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) (*tenant, error) {
 	odooVersion := versionOf(xr, obs.database)
@@ -98,16 +80,15 @@ func newTenant(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observ
 		}
 	}
 	t := &tenant{
-		xr:           xr,
-		platform:     platform,
-		version:      version,
-		tier:         tier,
-		formerTier:   former,
-		odooVersion:  odooVersion,
-		database:     databaseName(xr, platform),
-		observed:     obs,
-		now:          metav1.NewTime(now.UTC().Truncate(time.Second)),
-		requirements: map[string]*fnv1.ResourceSelector{},
+		xr:          xr,
+		platform:    platform,
+		version:     version,
+		tier:        tier,
+		formerTier:  former,
+		odooVersion: odooVersion,
+		database:    databaseName(xr, platform),
+		observed:    obs,
+		now:         metav1.NewTime(now.UTC().Truncate(time.Second)),
 	}
 	t.ledger = t.makeLedger()
 	t.template = t.chooseTemplate()

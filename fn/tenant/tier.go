@@ -9,25 +9,25 @@ import (
 
 // changeTier brings a tenant that is in service to another tier. What a tier
 // says of backups holds at once; its modules take a Job.
-func changeTier(t *tenant) (plan.Composed, plan.Outcome) {
+func changeTier(t *tenant) plan.Result {
 	from, to := t.tierInService(), t.xr.Spec.Tier
 	switch {
 	case from == to && t.xr.Status.Tier != "" && lower(to, t.xr.Status.Tier):
-		return plan.Composed{}, plan.Degraded(reasonDowngraded, "tier %s was given up for %s: backups are kept for less long, and modules that are installed stay installed",
-			t.xr.Status.Tier, to)
+		return plan.Say(plan.Degraded(reasonDowngraded, "tier %s was given up for %s: backups are kept for less long, and modules that are installed stay installed",
+			t.xr.Status.Tier, to))
 	case from != to && t.outOfService() && !t.observed.exists(effectTierModules):
-		return plan.Composed{}, plan.Pending(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to)
+		return plan.Say(plan.Pending(reasonWaiting, "tier %s waits until the tenant is back in service: its database is closed", to))
 	case from != to && !t.ownsDatabase() && !t.observed.exists(effectTierModules):
 		// Odoo creates a database that it is told to install into and doesn't find.
-		return plan.Composed{}, plan.Pending(reasonWaiting, "tier %s waits until database %s is seen again", to, t.database)
+		return plan.Say(plan.Pending(reasonWaiting, "tier %s waits until database %s is seen again", to, t.database))
 	case from == to:
-		return t.unrecorded(effectTierModules), plan.Complete(reasonAvailable, "tier %s is in service", to)
+		return plan.Desire(t.unrecorded(effectTierModules), plan.Complete(reasonAvailable, "tier %s is in service", to))
 	}
-	c, o := run(t, t.tierModules(from, to))
-	if o.OK() {
-		return c, plan.Complete(reasonAvailable, "tier %s is in service", to)
+	r := run(t, t.tierModules(from, to))
+	if r.OK() {
+		r.Outcome = plan.Complete(reasonAvailable, "tier %s is in service", to)
 	}
-	return c, o
+	return r
 }
 
 // tierInService is the tier whose modules the tenant has. A lower one is in
