@@ -12,7 +12,7 @@ import (
 
 // needsOpenDatabase tells whether the last backup is still to be made.
 func needsOpenDatabase(t *tenant) bool {
-	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.doneRun(effectFinalBackup, t.runOfStage(effectFinalBackup))
+	return needsFinalBackup(t) && observesOwnDatabase(t) && !t.DoneRun(effectFinalBackup, t.runOfStage(effectFinalBackup))
 }
 
 // openDatabase waits until the server takes connections to it.

@@ -74,7 +74,7 @@ func (t *tenant) outOfService() bool { return t.suspending() || t.fenced() }
 // function to say: until it is prepared it stays whose it is.
 func (t *tenant) databaseOwner() (role string, known bool) {
 	switch {
-	case t.fenced() && t.ownsDatabase() && !t.doneRun(effectUnfence, t.unfenceRun()):
+	case t.fenced() && t.ownsDatabase() && !t.DoneRun(effectUnfence, t.unfenceRun()):
 		return t.platform.Postgres.ProvisioningRole, true
 	case t.Done(effectTenantPrepare):
 		return t.releaseRole(), true
@@ -89,15 +89,15 @@ func (t *tenant) databaseClosed() bool {
 	db := t.observed.database
 	closed := db != nil && !ptr.Deref(db.Spec.ForProvider.AllowConnections, true)
 	switch {
-	case t.leaving() && needsFence(t) && !t.doneRun(effectFence, t.teardownRun()):
+	case t.leaving() && needsFence(t) && !t.DoneRun(effectFence, t.teardownRun()):
 		return closed
 	case t.leaving():
-		return !needsFinalBackup(t) || t.doneRun(effectFinalBackup, t.runOfStage(effectFinalBackup))
-	case t.suspending() && !t.doneRun(effectSuspendFence, t.suspensionRun()):
+		return !needsFinalBackup(t) || t.DoneRun(effectFinalBackup, t.runOfStage(effectFinalBackup))
+	case t.suspending() && !t.DoneRun(effectSuspendFence, t.suspensionRun()):
 		return closed
 	case t.suspending():
-		return t.doneRun(effectSuspendBackup, t.runOfStage(effectSuspendBackup))
-	case t.fenced() && !t.doneRun(effectUnfence, t.unfenceRun()):
+		return t.DoneRun(effectSuspendBackup, t.runOfStage(effectSuspendBackup))
+	case t.fenced() && !t.DoneRun(effectUnfence, t.unfenceRun()):
 		return closed
 	default:
 		return false
@@ -123,7 +123,7 @@ func (t *tenant) runOfStage(key string) string {
 	case effectSuspendBackup, effectSuspendDrain:
 		// A version without a fence has suspended it: it is closed, and all that was
 		// ever written is in it.
-		if run := t.suspensionRun(); t.doneRun(effectSuspendDrain, run) {
+		if run := t.suspensionRun(); t.DoneRun(effectSuspendDrain, run) {
 			return run
 		}
 		return fencedRun(t.suspensionRun())
@@ -153,8 +153,8 @@ func (t *tenant) quiet() plan.Outcome {
 	}
 	for _, job := range t.observed.anyJobs {
 		key := job.GetAnnotations()[annotationResourceName]
-		_, completed := completedAt(&job)
-		if completed || jobCondition(&job, batchv1.JobFailed) != nil || slices.Contains(ours, key) || !slices.Contains(databaseEffects, key) {
+		_, completed := plan.CompletedAt(&job)
+		if completed || plan.JobCondition(&job, batchv1.JobFailed) != nil || slices.Contains(ours, key) || !slices.Contains(databaseEffects, key) {
 			continue
 		}
 		return plan.Progressing(reasonFencing, "Job %s/%s still works in database %s", job.GetNamespace(), job.GetName(), t.database)
@@ -176,7 +176,7 @@ func disown(t *tenant) plan.Result {
 		stands = effectFence
 	}
 	role := t.platform.Postgres.ProvisioningRole
-	if db := t.observed.database; ownerOf(db) != role || !synced(db) && !t.doneRun(stands, t.stageRun()) {
+	if db := t.observed.database; ownerOf(db) != role || !synced(db) && !t.DoneRun(stands, t.stageRun()) {
 		return plan.Say(t.changing(db, reasonFencing, "given to role "+role+", so that Odoo doesn't run anything in it"))
 	}
 	return plan.Say(plan.Complete(reasonCompleted, "database %s belongs to role %s", t.database, role))
@@ -191,7 +191,7 @@ func giveBack(t *tenant) plan.Result {
 		return plan.Say(plan.Pending(reasonWaiting, "waits for database %s: see condition DatabaseReady", t.database))
 	case known && ownerOf(db) != owner, !ptr.Deref(db.Spec.ForProvider.AllowConnections, true), !synced(db):
 		return plan.Say(t.changing(db, reasonUnfencing, "given back to role "+owner))
-	case !t.remembered(effectUnfence, t.unfenceRun()):
+	case !t.RecordedRun(effectUnfence, t.unfenceRun()):
 		return plan.Desire(t.preserved(effectUnfence), plan.Progressing(reasonUnfencing, "database %s is about to be served again", t.database)).
 			With(plan.Again(plan.Soon))
 	}
@@ -235,7 +235,7 @@ func backInService(t *tenant, p *progress) {
 	case t.xr.Spec.Suspended && p.fence != nil:
 		// A suspension needs it, or is about to. What has begun to take it down ends
 		// before it is raised anew.
-		if job := t.observed.jobs[effectUnfence]; job != nil && t.fencedFor(runOf(job)) {
+		if job := t.Jobs[effectUnfence]; job != nil && t.fencedFor(plan.RunOf(job)) {
 			p.Compose(effectUnfence, t.preserved(effectUnfence), false)
 		}
 		t.sayFenced(p, effectSuspendFence, t.suspensionRun())
@@ -266,7 +266,7 @@ func backInService(t *tenant, p *progress) {
 
 // sayFenced tells how a fence stands that isn't to be taken down.
 func (t *tenant) sayFenced(p *progress, effect, run string) {
-	if t.doneRun(effect, run) {
+	if t.DoneRun(effect, run) {
 		p.Say(conditionFenced, plan.Complete(reasonFenced, "nobody can write to database %s, and all that it has is still there", t.database))
 		return
 	}

@@ -22,10 +22,10 @@ import (
 // Reasons of conditions.
 const (
 	reasonAvailable  = "Available"
-	reasonCompleted  = "Completed"
+	reasonCompleted  = plan.ReasonCompleted
 	reasonNotNeeded  = plan.ReasonNotNeeded
 	reasonWaiting    = plan.ReasonWaiting
-	reasonCreating   = "Creating"
+	reasonCreating   = plan.ReasonCreating
 	reasonUpdating   = "Updating"
 	reasonPublishing = "Publishing"
 	reasonRunning    = "Running"
@@ -131,7 +131,7 @@ func (t *tenant) status(p *progress) *v1alpha1.PLANAClientStatus {
 		ProjectID:    t.xr.Status.ProjectID,
 		Tier:         t.tierInService(),
 		MatrixRoom:   t.supportRoom(),
-		Effects:      t.ledger,
+		Effects:      t.Ledger,
 		Suspension:   p.suspension,
 		Deletion:     p.deletion,
 		Fence:        p.fence,

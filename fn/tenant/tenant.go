@@ -52,9 +52,8 @@ type tenant struct {
 	// template is the database that the tenant's is cloned from.
 	template template
 
-	// ledger holds the effects that are known to be done, those that this
-	// request shows for the first time included.
-	ledger map[string]v1alpha1.EffectStatus
+	// Effects are what the tenant's Jobs have done.
+	plan.Effects
 
 	// now is when the request is answered. What is applied doesn't depend on
 	// it, except that the moment in which something is first seen is recorded.
@@ -90,7 +89,7 @@ func newTenant(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observ
 		observed:    obs,
 		now:         metav1.NewTime(now.UTC().Truncate(time.Second)),
 	}
-	t.ledger = t.makeLedger()
+	t.Effects = plan.NewEffects(obs.jobs, xr.Status.Effects, t.isOver)
 	t.template = t.chooseTemplate()
 	return t, nil
 }
@@ -102,15 +101,15 @@ func (t *tenant) Exists(key string) bool { return t.observed.exists(key) }
 // need the step any more: it works, or the status has yet to say that it has completed.
 // One that has failed is needed by nobody.
 func (t *tenant) Working(key string) bool {
-	job := t.observed.jobs[key]
+	job := t.Jobs[key]
 	run := t.runOfStage(key)
-	return job != nil && runOf(job) == run && !t.served(key, run) && jobCondition(job, batchv1.JobFailed) == nil
+	return job != nil && plan.RunOf(job) == run && !t.served(key, run) && plan.JobCondition(job, batchv1.JobFailed) == nil
 }
 
 // Begun returns the Job of a step that has begun, until the status says that it is done.
 func (t *tenant) Begun(key string) plan.Composed {
 	run := t.runOfStage(key)
-	if job := t.observed.jobs[key]; job != nil && runOf(job) == run && !t.served(key, run) {
+	if job := t.Jobs[key]; job != nil && plan.RunOf(job) == run && !t.served(key, run) {
 		return t.preserved(key)
 	}
 	return plan.Composed{}

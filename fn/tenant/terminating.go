@@ -39,8 +39,8 @@ func (t *tenant) toSeeDatabase() plan.Needs {
 // toSeeJobs.
 func (t *tenant) stillWorking() (jobs []batchv1.Job, known bool) {
 	for _, job := range t.observed.anyJobs {
-		over := jobCondition(&job, batchv1.JobFailed) != nil
-		if _, completed := completedAt(&job); !over && !completed && !isTeardownEffect(job.GetAnnotations()[annotationResourceName]) {
+		over := plan.JobCondition(&job, batchv1.JobFailed) != nil
+		if _, completed := plan.CompletedAt(&job); !over && !completed && !isTeardownEffect(job.GetAnnotations()[annotationResourceName]) {
 			jobs = append(jobs, job)
 		}
 	}

@@ -42,7 +42,7 @@ func (t *tenant) tierInService() v1alpha1.Tier {
 		return to
 	case from == to || lower(to, from) || len(t.newModules()) == 0:
 		return to
-	case t.doneRun(effectTierModules, tierRun(from, to)):
+	case t.DoneRun(effectTierModules, tierRun(from, to)):
 		return to
 	default:
 		return from
