@@ -22,6 +22,9 @@ type Step[T Context] struct {
 	// that changes another step's resource, or waits for it.
 	Key string
 
+	// Composes is the kind of that resource, for people.
+	Composes string
+
 	// After names the steps that must be done before this one begins. Steps of a
 	// sequence have none: each comes after the one before.
 	After []string

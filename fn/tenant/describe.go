@@ -52,7 +52,7 @@ func describe(steps []plan.Step[*tenant], shared string) []StepDoc {
 	for i := range steps {
 		s := &steps[i]
 		d := StepDoc{
-			Name: s.Name, Does: s.Does, Condition: s.Condition, Composes: kindOfKey(s.Key), Key: s.Key,
+			Name: s.Name, Does: s.Does, Condition: s.Condition, Composes: s.Composes, Key: s.Key,
 			After: slices.Clone(s.After), Unless: s.Otherwise, Optional: s.Optional,
 		}
 		if shared != "" {
@@ -64,24 +64,6 @@ func describe(steps []plan.Step[*tenant], shared string) []StepDoc {
 		docs = append(docs, d)
 	}
 	return docs
-}
-
-// kindOfKey returns the kind of the composed resource with a key.
-func kindOfKey(key string) string {
-	switch key {
-	case "":
-		return ""
-	case keyGuard:
-		return "ClusterUsage"
-	case keyDatabase:
-		return "Database"
-	case keyRoute:
-		return "HTTPRoute"
-	case keyBackup:
-		return "CronJob"
-	default:
-		return "Job"
-	}
 }
 
 // A WaitDoc says how long a response holds, while what, and why no longer.

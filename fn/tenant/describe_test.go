@@ -17,8 +17,8 @@ func TestStepDocs(t *testing.T) {
 	} {
 		var names []string
 		for i, d := range sequence.docs {
-			if d.Name == "" || d.Does == "" || d.Condition == "" {
-				t.Errorf("%s: step %q lacks a name, a condition, or what it does: %+v", name, d.Name, d)
+			if d.Name == "" || d.Does == "" || d.Condition == "" || (d.Key == "") != (d.Composes == "") {
+				t.Errorf("%s: step %q lacks a name, a condition, what it does, or what it composes: %+v", name, d.Name, d)
 			}
 			if conditional := sequence.steps[i].Applies != nil; conditional != (d.Unless != "") {
 				t.Errorf("%s: step %s: a step that not every tenant has must say why, and no other: %q", name, d.Name, d.Unless)

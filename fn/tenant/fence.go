@@ -36,7 +36,7 @@ const (
 // The unfencing: how a tenant comes back into service.
 var unfencing = []plan.Step[*tenant]{
 	{Name: "unfence-quiesce", Take: quiesce, Does: "sees that no Job of a suspension or a teardown works on the tenant any more"},
-	{Name: "unfence", Key: effectUnfence, Take: stage(unfence), Does: "lets everybody connect to the database again"},
+	{Name: "unfence", Key: effectUnfence, Composes: "Job", Take: stage(unfence), Does: "lets everybody connect to the database again"},
 	{Name: "give-back", Take: giveBack, Does: "gives the database back to Odoo's role, open to connections. Then the route comes back"},
 }
 

@@ -14,23 +14,23 @@ var provisioning = []plan.Step[*tenant]{
 	// First of all and alone, so that there is no moment in which a tenant has
 	// something to lose and can be deleted without order.
 	{
-		Name: "guard", Condition: "GuardReady", Key: keyGuard, Take: guard,
+		Name: "guard", Condition: "GuardReady", Key: keyGuard, Composes: "ClusterUsage", Take: guard,
 		Does: "has a delete of the tenant refused, and then done in order",
 	},
 
 	{
-		Name: "database", Condition: "DatabaseReady", Key: keyDatabase, After: []string{"guard"}, Take: database,
+		Name: "database", Condition: "DatabaseReady", Key: keyDatabase, Composes: "Database", After: []string{"guard"}, Take: database,
 		Does: "clones the template's database, or creates an empty one",
 	},
 
 	// A tenant's files and modules come with its template, or from Odoo itself.
 	{
-		Name: "filestore", Condition: "FilestoreReady", Key: effectFilestoreClone, After: []string{"database"}, Take: effect(filestoreClone),
+		Name: "filestore", Condition: "FilestoreReady", Key: effectFilestoreClone, Composes: "Job", After: []string{"database"}, Take: effect(filestoreClone),
 		Does:    "gives the tenant the template's files",
 		Applies: clonesFiles, Otherwise: "there is no template with files to clone",
 	},
 	{
-		Name: "modules", Condition: "ModulesReady", Key: effectModuleInstall, After: []string{"database"}, Take: effect(moduleInstall),
+		Name: "modules", Condition: "ModulesReady", Key: effectModuleInstall, Composes: "Job", After: []string{"database"}, Take: effect(moduleInstall),
 		Does:    "has Odoo install the tier's modules",
 		Applies: installsModules, Otherwise: "the modules come with the database",
 	},
@@ -41,7 +41,7 @@ var provisioning = []plan.Step[*tenant]{
 	// Of what comes before, only the database always Applies: a step that doesn't
 	// is as good as done, and would let this one begin on whatever is there.
 	{
-		Name: "prepare", Condition: "Prepared", Key: effectTenantPrepare, After: []string{"database", "filestore", "modules"}, Take: effect(tenantPrepare),
+		Name: "prepare", Condition: "Prepared", Key: effectTenantPrepare, Composes: "Job", After: []string{"database", "filestore", "modules"}, Take: effect(tenantPrepare),
 		Does: "makes the clone the tenant's own: fresh secrets, its address, its owner",
 	},
 	{
@@ -50,39 +50,39 @@ var provisioning = []plan.Step[*tenant]{
 	},
 
 	{
-		Name: "route", Condition: "RouteReady", Key: keyRoute, After: []string{"publish"}, Take: route,
+		Name: "route", Condition: "RouteReady", Key: keyRoute, Composes: "HTTPRoute", After: []string{"publish"}, Take: route,
 		Does: "leads the tenant's host name to the workers",
 	},
 	{
-		Name: "backup", Condition: "BackupReady", Key: keyBackup, After: []string{"publish"}, Take: backup,
+		Name: "backup", Condition: "BackupReady", Key: keyBackup, Composes: "CronJob", After: []string{"publish"}, Take: backup,
 		Does: "backs the tenant up every night",
 	},
 	{
-		Name: "smoke", Condition: "SmokeTestPassed", Key: effectSmokeTest, After: []string{"route"}, Take: effect(smokeTest),
+		Name: "smoke", Condition: "SmokeTestPassed", Key: effectSmokeTest, Composes: "Job", After: []string{"route"}, Take: effect(smokeTest),
 		Does: "sees that Odoo shows the tenant's login form",
 	},
 
 	// The support room is worth having early, and never worth waiting for.
 	{
-		Name: "matrix", Condition: "MatrixRoomReady", Key: effectMatrixRoomCreate, After: []string{"database"}, Optional: true, Take: effect(matrixRoomCreate),
+		Name: "matrix", Condition: "MatrixRoomReady", Key: effectMatrixRoomCreate, Composes: "Job", After: []string{"database"}, Optional: true, Take: effect(matrixRoomCreate),
 		Does: "makes the support room",
 	},
 
 	// A customer is told of a workspace only once it has been seen to answer.
 	{
-		Name: "account", Condition: "AccountNotified", Key: effectAccountWebhook, After: []string{"smoke"}, Take: effect(accountWebhook),
+		Name: "account", Condition: "AccountNotified", Key: effectAccountWebhook, Composes: "Job", After: []string{"smoke"}, Take: effect(accountWebhook),
 		Does: "tells the account portal that the tenant is in service",
 	},
 
 	// The event starts what can't be taken back, the welcome mail for one.
 	{
-		Name: "announce", Condition: "Announced", Key: effectClientProvisioned, After: []string{"backup", "account"}, Take: effect(clientProvisioned),
+		Name: "announce", Condition: "Announced", Key: effectClientProvisioned, Composes: "Job", After: []string{"backup", "account"}, Take: effect(clientProvisioned),
 		Does: "tells the event bus that the tenant is in service",
 	},
 
 	// A tenant that is in service stays in service while its tier changes.
 	{
-		Name: "tier", Condition: "TierInService", Key: effectTierModules, After: []string{"announce"}, Optional: true, Take: changeTier,
+		Name: "tier", Condition: "TierInService", Key: effectTierModules, Composes: "Job", After: []string{"announce"}, Optional: true, Take: changeTier,
 		Does: "installs what a higher tier has, once the tenant is moved to one",
 	},
 }

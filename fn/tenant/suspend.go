@@ -20,18 +20,18 @@ var suspension = []plan.Step[*tenant]{
 		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
 	},
 	{
-		Name: "suspend-fence", Key: effectSuspendFence, Take: stage(suspendFence), Does: "ends all sessions, lets only the backup connect, and sees that it is so",
+		Name: "suspend-fence", Key: effectSuspendFence, Composes: "Job", Take: stage(suspendFence), Does: "ends all sessions, lets only the backup connect, and sees that it is so",
 		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
 	},
 
 	// Nothing changes from here on, so one backup covers all of the suspension.
-	{Name: "suspend-backup", Key: effectSuspendBackup, Take: stage(suspendBackup), Does: "makes one more backup, which covers all of the suspension"},
+	{Name: "suspend-backup", Key: effectSuspendBackup, Composes: "Job", Take: stage(suspendBackup), Does: "makes one more backup, which covers all of the suspension"},
 
 	{
 		Name: "suspend-close", Take: closeDatabase, Does: "closes the database to connections",
 		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
 	},
-	{Name: "suspend-drain", Key: effectSuspendDrain, Take: stage(suspendDrain), Does: "ends the sessions that are left"},
+	{Name: "suspend-drain", Key: effectSuspendDrain, Composes: "Job", Take: stage(suspendDrain), Does: "ends the sessions that are left"},
 }
 
 // suspend a tenant that should be, once it is in service.

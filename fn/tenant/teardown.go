@@ -52,7 +52,7 @@ var teardown = []plan.Step[*tenant]{
 		Applies: needsFence, Otherwise: noData,
 	},
 	{
-		Name: "fence", Key: effectFence, Take: stage(fence), Does: "ends all sessions, lets only the backup connect, and sees that it is so",
+		Name: "fence", Key: effectFence, Composes: "Job", Take: stage(fence), Does: "ends all sessions, lets only the backup connect, and sees that it is so",
 		Applies: needsFence, Otherwise: noData,
 	},
 
@@ -63,7 +63,7 @@ var teardown = []plan.Step[*tenant]{
 		Applies: needsOpenDatabase, Otherwise: "there is no last backup to make",
 	},
 	{
-		Name: "final-backup", Key: effectFinalBackup, Take: stage(finalBackup), Does: "makes a last backup, and reads it back",
+		Name: "final-backup", Key: effectFinalBackup, Composes: "Job", Take: stage(finalBackup), Does: "makes a last backup, and reads it back",
 		Applies: needsFinalBackup, Otherwise: "nobody's data is in it yet, or somebody has waived the backup",
 	},
 
@@ -74,7 +74,7 @@ var teardown = []plan.Step[*tenant]{
 		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
 	},
 	{
-		Name: "drain", Key: effectConnectionsDrain, Take: stage(connectionsDrain), Does: "ends the sessions that are left",
+		Name: "drain", Key: effectConnectionsDrain, Composes: "Job", Take: stage(connectionsDrain), Does: "ends the sessions that are left",
 		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
 	},
 
@@ -89,7 +89,7 @@ var teardown = []plan.Step[*tenant]{
 	// A database without its files is a wreck, files without a database are
 	// only waste: so the files go last.
 	{
-		Name: "wipe", Key: effectFilestoreWipe, Take: stage(filestoreWipe), Does: "removes the tenant's files",
+		Name: "wipe", Key: effectFilestoreWipe, Composes: "Job", Take: stage(filestoreWipe), Does: "removes the tenant's files",
 		Applies: hadDatabase, Otherwise: "the tenant never had a database of its own",
 	},
 
@@ -97,21 +97,21 @@ var teardown = []plan.Step[*tenant]{
 	// until the drop; and a tenant whose last backup was waived has older ones. So it
 	// is said now, or the newest of them would be kept for ever.
 	{
-		Name: "tombstone", Key: effectBackupTombstone, Take: stage(backupTombstone), Does: "marks the tenant's backups, so that all of them expire",
+		Name: "tombstone", Key: effectBackupTombstone, Composes: "Job", Take: stage(backupTombstone), Does: "marks the tenant's backups, so that all of them expire",
 		Applies: hadDatabase, Otherwise: "the tenant never had a database of its own",
 	},
 
 	// What was told of the tenant's coming is told of its going.
 	{
-		Name: "retire", Key: effectMatrixRoomRetire, Optional: true, Take: stage(matrixRoomRetire), Does: "closes the support room",
+		Name: "retire", Key: effectMatrixRoomRetire, Composes: "Job", Optional: true, Take: stage(matrixRoomRetire), Does: "closes the support room",
 		Applies: hasDone(effectMatrixRoomCreate), Otherwise: "there is no support room",
 	},
 	{
-		Name: "account", Key: effectDeprovisionWebhook, Take: stage(deprovisionWebhook), Does: "tells the account portal that the tenant is gone",
+		Name: "account", Key: effectDeprovisionWebhook, Composes: "Job", Take: stage(deprovisionWebhook), Does: "tells the account portal that the tenant is gone",
 		Applies: hasDone(effectAccountWebhook), Otherwise: "the portal was never told of it",
 	},
 	{
-		Name: "announce", Key: effectClientDeprovisioned, Take: stage(clientDeprovisioned), Does: "tells the event bus that the tenant is gone",
+		Name: "announce", Key: effectClientDeprovisioned, Composes: "Job", Take: stage(clientDeprovisioned), Does: "tells the event bus that the tenant is gone",
 		Applies: hasDone(effectClientProvisioned), Otherwise: "the bus was never told of it",
 	},
 }
