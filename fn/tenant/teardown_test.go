@@ -442,6 +442,31 @@ func TestTeardownWaitsForProvider(t *testing.T) {
 	told(t, w.reconcile(), "database acme.planapulse.app is being dropped")
 }
 
+// TestTeardownOfOtherKinds has Jobs with the tenant's label run while it goes: those of
+// PLANAClients hold it up, those of another kind of composite don't.
+func TestTeardownOfOtherKinds(t *testing.T) {
+	for name, heldUp := range map[string]bool{"planaclient": true, "tenantenvironment": false} {
+		w := finished(t)
+		w.client.in("metadata", "annotations")[deleted] = "Background"
+		w.reconcile()
+		w.clock.SetTime(w.clock.Now().Add(time.Hour))
+		w.others = append(w.others, object{
+			"apiVersion": "batch/v1", "kind": "Job",
+			"metadata": map[string]any{
+				"namespace": "elsewhere", "name": "copy-acme",
+				"labels": map[string]any{"app.kubernetes.io/name": name, "planapulse.com/tenant": "acme"},
+			},
+			"status": map[string]any{"active": int64(1)},
+		})
+		for range 6 {
+			w.reconcile()
+		}
+		if got := w.client.at("status", "deletion", "step") == "withdraw"; got != heldUp {
+			t.Errorf("a Job of %s: want the teardown held up %t, got step %v", name, heldUp, w.client.at("status", "deletion", "step"))
+		}
+	}
+}
+
 // TestReleaseSaysWhyItWaits looks at a tenant that goes while nobody knows whether a
 // database was made for it, and provider-sql can't look.
 func TestReleaseSaysWhyItWaits(t *testing.T) {

@@ -181,7 +181,7 @@ func (t *tenant) objectMeta(namespace, name, component string) metav1.ObjectMeta
 // labels of an object of the tenant.
 func (t *tenant) labels(component string) map[string]string {
 	return map[string]string{
-		"app.kubernetes.io/name":       "planaclient",
+		labelName:                      kindName,
 		"app.kubernetes.io/instance":   t.xr.Spec.Subdomain,
 		"app.kubernetes.io/component":  component,
 		"app.kubernetes.io/part-of":    "plana-pulse",
@@ -195,6 +195,11 @@ func (t *tenant) labels(component string) map[string]string {
 // Labels that are this project's own.
 const (
 	ownPrefix = "planapulse.com/"
+
+	// labelName is the kind of composite that an object belongs to: another kind's Jobs
+	// may be about the same tenant.
+	labelName = "app.kubernetes.io/name"
+	kindName  = "planaclient"
 
 	labelTenant      = ownPrefix + "tenant"
 	labelTier        = ownPrefix + "tier"

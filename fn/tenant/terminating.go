@@ -47,14 +47,15 @@ func (t *tenant) stillWorking() (jobs []batchv1.Job, known bool) {
 	return jobs, t.observed.anyJobsKnown
 }
 
-// toSeeJobs is what it takes to see all Jobs with the tenant's label, composed or not. An
-// earlier tenant of its name may have left some behind.
+// toSeeJobs is what it takes to see all Jobs with the labels of the tenant's, composed or
+// not. An earlier tenant of its name may have left some behind. Another kind's Jobs, which
+// may be about the same tenant, are none of them.
 func (t *tenant) toSeeJobs() plan.Needs {
 	return plan.Require(requirementJobs, &fnv1.ResourceSelector{
 		ApiVersion: batchv1.SchemeGroupVersion.String(),
 		Kind:       "Job",
 		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{
-			Labels: map[string]string{labelTenant: t.xr.Spec.Subdomain},
+			Labels: map[string]string{labelName: kindName, labelTenant: t.xr.Spec.Subdomain},
 		}},
 	})
 }
