@@ -46,6 +46,14 @@ func NewEffects(jobs map[string]*batchv1.Job, recorded map[string]v1alpha1.Effec
 	return Effects{Jobs: jobs, Recorded: recorded, Ledger: l}
 }
 
+// See a Job that isn't observed as composed: what it has completed is done, unless the
+// ledger has a run of the effect.
+func (e *Effects) See(effect string, job *batchv1.Job) {
+	if at, completed := CompletedAt(job); completed && !e.Done(effect) {
+		e.Ledger[effect] = v1alpha1.EffectStatus{CompletedAt: at, Run: RunOf(job)}
+	}
+}
+
 // Done tells whether an effect is done, in whichever run.
 func (e *Effects) Done(effect string) bool {
 	_, ok := e.Ledger[effect]

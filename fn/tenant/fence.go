@@ -171,6 +171,9 @@ func disown(t *tenant) plan.Result {
 	if !t.fencedFor(t.stageRun()) {
 		return plan.Say(plan.Progressing(reasonFencing, "database %s is about to be taken out of service", t.database)).With(plan.Again(plan.Soon))
 	}
+	if t.observed.database == nil {
+		return plan.Say(plan.Pending(reasonWaiting, "waits for database %s: see condition DatabaseReady", t.database))
+	}
 	stands := effectSuspendFence
 	if t.leaving() {
 		stands = effectFence

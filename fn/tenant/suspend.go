@@ -17,11 +17,11 @@ var suspension = []plan.Step[*tenant]{
 	{Name: "suspend-quiesce", Take: quiesce, Does: "waits for Jobs that work in the database. The nightly backups pause"},
 	{
 		Name: stepSuspendDisown, Take: disown, Does: "gives the database to the provisioning role, so that Odoo runs nothing in it",
-		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
+		Applies: hasDatabase, Otherwise: noOwnDatabase,
 	},
 	{
 		Name: "suspend-fence", Key: effectSuspendFence, Composes: "Job", Take: stage(suspendFence), Does: "ends all sessions, lets only the backup connect, and sees that it is so",
-		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
+		Applies: hasDatabase, Otherwise: noOwnDatabase,
 	},
 
 	// Nothing changes from here on, so one backup covers all of the suspension.
@@ -29,9 +29,16 @@ var suspension = []plan.Step[*tenant]{
 
 	{
 		Name: "suspend-close", Take: closeDatabase, Does: "closes the database to connections",
-		Applies: observesOwnDatabase, Otherwise: noOwnDatabase,
+		Applies: hasDatabase, Otherwise: noOwnDatabase,
 	},
 	{Name: "suspend-drain", Key: effectSuspendDrain, Composes: "Job", Take: stage(suspendDrain), Does: "ends the sessions that are left"},
+}
+
+// hasDatabase tells whether the tenant has a database of its own, as far as is known. One
+// that isn't observed for a moment, or is lost, is still to be fenced: what comes after
+// the fence must not begin without it.
+func hasDatabase(t *tenant) bool {
+	return observesOwnDatabase(t) || t.observed.database == nil && t.xr.Status.DatabaseUID != ""
 }
 
 // suspend a tenant that should be, once it is in service.

@@ -90,6 +90,13 @@ func newTenant(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observ
 		now:         metav1.NewTime(now.UTC().Truncate(time.Second)),
 	}
 	t.Effects = plan.NewEffects(obs.jobs, xr.Status.Effects, t.isOver)
+	for i := range obs.anyJobs {
+		// Crossplane may have lost sight of one, and what it has done is to be undone.
+		job := &obs.anyJobs[i]
+		if effect := job.GetAnnotations()[annotationResourceName]; t.controls(job) && slices.Contains(provisioningEffects, effect) {
+			t.See(effect, job)
+		}
+	}
 	t.template = t.chooseTemplate()
 	return t, nil
 }

@@ -979,6 +979,36 @@ var toldHistories = map[string]told{
 			{Do: "clock", N: 4},
 		},
 	},
+	"SuspendedWhileItsDatabaseIsOutOfSight": {
+		reason: "A suspension doesn't go on without its fence because a hand has taken the database out of the references.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "settle"},
+			{Do: "suspend", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "hand-unref", Tenant: "acme", Key: "database"},
+			{Do: "start", Tenant: "acme", Key: "suspend-fence"},
+			{Do: "terminal", Tenant: "acme", Key: "suspend-fence"},
+		},
+	},
+	"DeletedWhileAJobIsOutOfSight": {
+		reason: "What a Job has done that Crossplane has lost sight of is undone too.",
+		actions: []Action{
+			{Do: "create", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "guard", Tenant: "acme", Key: "guard"},
+			{Do: "reconcile-lost", Tenant: "acme", N: 34},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "provide", Tenant: "acme"},
+			{Do: "reconcile", Tenant: "acme"},
+			{Do: "reconcile-behind", Tenant: "acme"},
+			{Do: "delete", Tenant: "acme", Key: "Background"},
+		},
+	},
 	"LedElsewhereByHand": {
 		reason: "What provider-sql makes where a hand has led it is none of the tenant's.",
 		actions: []Action{
