@@ -85,7 +85,7 @@ func read(req plan.Request) (*tenant, *plan.Refusal) {
 	return t, nil
 }
 
-// pursue what is asked for: that the tenant exists, or that it goes.
+// reconcile follows the plan that the tenant is due: it exists, or it goes.
 func (t *tenant) reconcile() *progress {
 	if t.leaving() {
 		return deprovision(t)

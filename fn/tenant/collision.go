@@ -148,8 +148,8 @@ func controls(uid string, object metav1.Object) bool {
 	return c != nil && string(c.UID) == uid
 }
 
-// strange tells whether an object that Crossplane shows as composed isn't the
-// composite's. Crossplane goes by spec.crossplane.resourceRefs, which whoever may edit
+// foreignObject returns an object that Crossplane shows as composed and that isn't the
+// composite's, or nil if it is. Crossplane goes by spec.crossplane.resourceRefs, which whoever may edit
 // PLANAClients could point at any object without a controller. The Database object
 // that the status knows is the tenant's, whoever took the controller off. What never
 // met an API server has no UID: all that a preview shows is the tenant's.

@@ -270,7 +270,7 @@ func synced(db *sqlv1alpha1.Database) bool {
 	return db.Status.GetCondition(xpv1.TypeSynced).Status == corev1.ConditionTrue && seenByProvider(db)
 }
 
-// heard tells whether provider-sql knows the form that the object has now.
+// seenByProvider tells whether provider-sql knows the form that the object has now.
 func seenByProvider(db *sqlv1alpha1.Database) bool {
 	seen := db.Status.GetCondition(xpv1.TypeSynced).ObservedGeneration
 	return seen == 0 || seen == db.GetGeneration()

@@ -25,14 +25,14 @@ func (t *tenant) preserved(key string) plan.Composed {
 	return plan.Composed{}
 }
 
-// keepAll that the tenant consists of, just as it is.
+// preserveAll that the tenant consists of, just as it is.
 func (t *tenant) preserveAll(p *progress) {
 	for _, key := range composedKeys {
 		p.Compose(key, t.preserved(key), t.wasReady())
 	}
 }
 
-// keep everything that a tenant has just as it is, and tell whether it has
+// preserve everything that a tenant has just as it is, and tell whether it has
 // anything.
 func preserve(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready bool) bool {
 	found := false
@@ -65,7 +65,7 @@ func preserve(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, ready
 // were observed would take back what somebody has changed since.
 var notOurs = []string{"suspend", "parallelism", "ttlSecondsAfterFinished"}
 
-// asKept returns what is desired of a composed resource that is to stay just as it
+// preservedForm returns what is desired of a composed resource that is to stay just as it
 // was observed. One isn't: a Database object that may create, and has met a database
 // of which nobody says that it created it. Were that one to go, provider-sql would
 // create another in its image. So it is read, and what it asks for is left out, or it

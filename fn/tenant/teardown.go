@@ -135,7 +135,7 @@ func (t *tenant) dropping() bool {
 	return d != nil && d.Irrevocable
 }
 
-// stay says that a tenant isn't being taken away, if there ever was a question
+// sayNotLeaving says that a tenant isn't being taken away, if there ever was a question
 // of that.
 func sayNotLeaving(t *tenant, p *progress) {
 	switch {

@@ -60,7 +60,7 @@ type tenant struct {
 	now metav1.Time
 }
 
-// newTenant of a client and a platform that are valid. What the status remembers may
+// newTenant of a composite and a Platform that are valid. What the status remembers may
 // still be of a version or a tier that this function doesn't know.
 func newTenant(xr *v1alpha1.PLANAClient, platform *v1beta1.Platform, obs *observed, now time.Time) (*tenant, error) {
 	odooVersion := versionOf(xr, obs.database)
